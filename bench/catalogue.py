@@ -1,0 +1,58 @@
+"""Who is measured: the peers, their variants and what their environments hold.
+
+This room is data. It must not import a peer: each lives in an environment of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PEERS", "Peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One competitor.
+
+    Args:
+        name: the name of its module in `peers/`, of its environment and of its rows.
+        variants: what it is measured with; each is passed to the adapter.
+        requirements: what pip installs into its environment.
+        distributions: whose versions the report names.
+        project: whether the environment holds this project itself, installed from the working tree.
+    """
+
+    name: str
+    variants: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+    project: bool = False
+
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            "otflow",
+            ("idle", "traced"),
+            ("opentelemetry-sdk",),
+            ("otflow", "opentelemetry-sdk", "pydantic", "msgspec"),
+            project=True,
+        ),
+        Peer(
+            "llamaindex",
+            ("untraced",),
+            ("llama-index-workflows==2.26.1",),
+            ("llama-index-workflows", "llama-index-instrumentation", "pydantic"),
+        ),
+        Peer(
+            "llamaindex_old",
+            ("untraced",),
+            ("llama-index-workflows==1.3.0",),
+            ("llama-index-workflows", "llama-index-instrumentation", "pydantic"),
+        ),
+        Peer("prototype", ("untraced",), ("pydantic",), ("pydantic",)),
+        Peer("raw_otel", ("traced",), ("opentelemetry-sdk",), ("opentelemetry-sdk",)),
+        Peer("raw_asyncio", ("untraced",)),
+    )
+}

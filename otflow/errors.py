@@ -1,0 +1,123 @@
+"""Every exception that otflow raises on its own account.
+
+This room knows no other room: an error is a name, a message and, where one exists, a cause.
+Three families share one base: the workflow was written wrongly (validation, configuration), a run ended
+otherwise than by its result (runtime, timeout, cancelled), or saved data does not fit (serde).
+An exception raised by a user's step keeps its own type: see `wrap_step_error`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+__all__ = [
+    "ContextSerdeError",
+    "ContextStateError",
+    "OtflowError",
+    "WorkflowCancelledByUser",
+    "WorkflowConfigurationError",
+    "WorkflowDone",
+    "WorkflowRuntimeError",
+    "WorkflowStalledError",
+    "WorkflowStepDoesNotExistError",
+    "WorkflowTimeoutError",
+    "WorkflowValidationError",
+    "wrap_step_error",
+]
+
+
+class OtflowError(Exception):
+    """The base of all errors that otflow raises."""
+
+
+class WorkflowValidationError(OtflowError):
+    """A workflow, a step or an argument is written in a way that cannot work."""
+
+
+class WorkflowConfigurationError(OtflowError):
+    """The start or the stop event of a workflow cannot be found."""
+
+
+class WorkflowRuntimeError(OtflowError):
+    """A run failed; its `__cause__` is the exception that a step raised, if one did."""
+
+
+class WorkflowStalledError(WorkflowRuntimeError):
+    """A run has nothing queued, running, delayed or waited for, and therefore can never end."""
+
+
+class WorkflowTimeoutError(OtflowError):
+    """A run did not end within the `timeout` (seconds) of its workflow."""
+
+
+class WorkflowCancelledByUser(OtflowError):
+    """A run was cancelled by `handler.cancel_run()`."""
+
+
+class WorkflowDone(OtflowError):
+    """Kept for code that imports it: the seed-era engine ended its tasks with it. Never raised here."""
+
+
+class WorkflowStepDoesNotExistError(OtflowError):
+    """A step was named that the workflow does not have."""
+
+
+class ContextSerdeError(OtflowError):
+    """Saved context data has another shape or version than this release of otflow can read."""
+
+
+class ContextStateError(WorkflowRuntimeError):
+    """A context was used at a moment when that is not possible."""
+
+
+@lru_cache(maxsize=256)
+def _twin(kind: type[BaseException]) -> type[WorkflowRuntimeError] | None:
+    """Make the class that is both a `WorkflowRuntimeError` and `kind`; None where layouts clash."""
+
+    def text(self: BaseException) -> str:
+        return str(self.__dict__["_otflow_message"])
+
+    def reduce(self: BaseException) -> tuple[object, ...]:
+        return wrap_step_error, (self.__cause__, self.__dict__["_otflow_step"])
+
+    body = {"__str__": text, "__reduce__": reduce, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    try:
+        return type(kind.__name__, (WorkflowRuntimeError, kind), body)
+    except TypeError:
+        return None
+
+
+def wrap_step_error(error: Exception, step: str) -> WorkflowRuntimeError:
+    """Give the exception of a step a face that both generations of the followed API catch.
+
+    Callers of the older line expect `WorkflowRuntimeError("Error in step ...")`, callers of the newer line
+    the exception itself. The result is an instance of both: same type name, same attributes, the original
+    as `__cause__` with its traceback.
+
+    Args:
+        error: what the step raised.
+        step: the name of the step.
+
+    Returns:
+        An exception whose class derives from `WorkflowRuntimeError` and, where Python allows such a class,
+        from `type(error)`.
+    """
+    if isinstance(error, WorkflowRuntimeError):
+        return error
+    message = f"Error in step '{step}': {error}"
+    kind = _twin(type(error))
+    wrapped: WorkflowRuntimeError | None = None
+    if kind is not None:
+        try:
+            # not kind(*args): an exception class of a user may take other arguments than it keeps
+            wrapped = kind.__new__(kind, *error.args)
+            wrapped.args = error.args
+            wrapped.__dict__.update(error.__dict__)
+            wrapped.__dict__["_otflow_message"] = message
+            wrapped.__dict__["_otflow_step"] = step
+        except Exception:  # a user's __new__ may do anything; the plain face always works
+            wrapped = None
+    if wrapped is None:
+        wrapped = WorkflowRuntimeError(message)
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,175 @@
+"""Launching: everything that has to be in place before a run begins, and the slots that runs wait for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from otflow.context.context import Context
+from otflow.core.snapshot import Leftovers, carry_out, pack, read_leftovers, read_saved
+from otflow.dispatcher import Dispatcher
+from otflow.errors import ContextSerdeError, ContextStateError, WorkflowRuntimeError
+from otflow.events import StartEvent
+from otflow.handler import WorkflowHandler
+from otflow.records.body import Body
+from otflow.runtime.blueprint import Blueprint
+from otflow.runtime.checkpoints import CheckpointCallback, take_checkpoints
+from otflow.runtime.clock import Clock, SystemClock
+from otflow.runtime.local import LocalRun
+from otflow.runtime.stepwise import Stepper
+from otflow.runtime.watch import narrate
+
+__all__ = ["Launch", "Slots", "prepare"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a run is to begin.
+
+    Args:
+        blueprint: the workflow.
+        dispatcher: where its records go.
+        clock: its time; None for that of the system.
+        context: the context that its steps get.
+        run_id: its id, unless it goes on from saved data.
+        timeout: seconds until it times out; None for no limit.
+        stepwise: whether its steps wait to be released.
+        verbose: whether its steps print lines.
+        checkpoint_callback: awaited after each step.
+    """
+
+    blueprint: Blueprint
+    dispatcher: Dispatcher
+    clock: Clock | None
+    context: Context[Any]
+    run_id: str
+    timeout: float | None
+    stepwise: bool
+    verbose: bool
+    checkpoint_callback: CheckpointCallback | None
+
+
+def prepare(launch: Launch, make_start: Callable[[], StartEvent]) -> tuple[WorkflowHandler, Callable[[], None]]:
+    """Make a run ready: return its handler, and the function that begins it.
+
+    Args:
+        launch: how it is to begin.
+        make_start: makes the start event; not called when the context brings a run that goes on.
+
+    Raises:
+        ContextStateError: the context is in use.
+        ContextSerdeError: the context brings a run that this workflow cannot go on with.
+        WorkflowRuntimeError: there is no running event loop.
+    """
+    context, blueprint = launch.context, launch.blueprint
+    name = blueprint.graph.name
+    if context.run is not None and context.run.active:
+        raise ContextStateError(
+            f"The context is in use by run {context.run.run_id} of workflow '{name}', which goes on. Await that run "
+            "first, or give the new one a context of its own."
+        )
+    clock = launch.clock or _system_clock(name)
+    saved = context.take_saved()
+    snapshot = _check_snapshot(blueprint, Body(json=bytes(saved.run))) if saved and saved.run is not None else None
+    start = None if snapshot is not None else make_start()
+    carried = _carry(context, Body(json=bytes(saved.leftovers)) if saved and saved.leftovers is not None else None)
+    run_id = read_saved(snapshot).run if snapshot is not None else launch.run_id
+    handler = WorkflowHandler(ctx=context, run_id=run_id)
+    local = LocalRun(blueprint, launch.dispatcher, clock, run_id, context, handler.settle)
+    context.attach(local)
+    if launch.verbose:
+        narrate(local.driver)
+    if launch.checkpoint_callback is not None:
+        take_checkpoints(local.crew, context, launch.checkpoint_callback)
+    handler.attach(local, Stepper(local) if launch.stepwise else None)
+    for item in saved.stream if saved is not None else ():
+        local.stream.put(blueprint.revive(item.type, Body(json=bytes(item.body))))
+
+    def begin() -> None:
+        if start is not None:
+            local.start(start, timeout=launch.timeout, stepwise=launch.stepwise, carried=carried)
+        elif snapshot is not None:
+            local.restore(snapshot, launch.timeout)
+
+    return handler, begin
+
+
+def _system_clock(workflow: str) -> Clock:
+    try:
+        return SystemClock()
+    except RuntimeError as error:
+        raise WorkflowRuntimeError(
+            f"Workflow '{workflow}' can run only in an event loop: call run() inside an async function, for example "
+            "asyncio.run(main())."
+        ) from error
+
+
+def _check_snapshot(blueprint: Blueprint, snapshot: Body) -> Body:
+    """Refuse a saved run that this workflow cannot go on with, naming every reason."""
+    name = blueprint.graph.name
+    try:
+        saved = read_saved(snapshot)
+    except msgspec.MsgspecError as error:
+        raise ContextSerdeError(f"The saved run for workflow '{name}' is damaged: {error}.") from error
+    steps = {i.step for i in (*saved.queued, *saved.delayed)} | {buffer.step for buffer in saved.buffers}
+    faults = [f"it has work for step '{step}', which the workflow does not have" for step in sorted(steps)
+              if step not in blueprint.calls]
+    if faults:
+        raise ContextSerdeError(
+            f"The saved run {saved.run} of workflow '{saved.workflow}' cannot go on with '{name}': "
+            + "; ".join(faults) + ". Use the code that saved it, or start a new run."
+        )
+    return snapshot
+
+
+def _carry(context: Context[Any], saved: Body | None) -> Body | None:
+    """Collect what the run inherits: the state, and events that an earlier run left in its buffers."""
+    state = context.state_body()
+    if isinstance(context.run, LocalRun):
+        leftovers = carry_out(context.run.driver.state)
+    else:
+        leftovers = read_leftovers(saved) if saved is not None else Leftovers()
+    if state is None and not leftovers.buffers:
+        return None
+    leftovers.state = state
+    return pack(leftovers)
+
+
+class Slots:
+    """Lets a limited number of runs go on at once; the others begin in the order of their calls.
+
+    Args:
+        limit: how many; None for no limit.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._waiting: deque[tuple[WorkflowHandler, Callable[[], None]]] = deque()
+
+    def enter(self, handler: WorkflowHandler, begin: Callable[[], None]) -> None:
+        """Begin a run, now or when a slot is free."""
+        if self._limit is None:
+            begin()
+            return
+        if self._taken >= self._limit:
+            self._waiting.append((handler, begin))
+            return
+        self._begin(handler, begin)
+
+    def _begin(self, handler: WorkflowHandler, begin: Callable[[], None]) -> None:
+        self._taken += 1
+        handler.add_done_callback(self._leave)
+        begin()
+
+    def _leave(self, _: object) -> None:
+        self._taken -= 1
+        while self._waiting:
+            handler, begin = self._waiting.popleft()
+            if not handler.done():  # cancelled while it waited
+                self._begin(handler, begin)
+                return

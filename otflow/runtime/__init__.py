@@ -1,0 +1,1 @@
+"""Where records become deeds: the only rooms with tasks, threads and time."""

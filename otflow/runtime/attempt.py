@@ -1,0 +1,141 @@
+"""One attempt: the step's code, driven inside a `contextvars.Context` of its own.
+
+The first part of a coroutine runs at once, in the worker that took it; only a step that really stands still costs a
+turn of the event loop. Each attempt has its own context, so what it sets is not seen by the next step in the same
+worker, and the span that a sink puts there needs no taking away. To the event loop the worker is the task: timeouts,
+child tasks and cancellation inside a step are those of any coroutine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from otflow.context.current import CURRENT, RunLink
+from otflow.records.record import StepStarted
+
+__all__ = ["Attempt", "Drive", "Past", "begin", "call_in_thread"]
+
+
+class Past(NamedTuple):
+    """What the earlier attempts of an invocation left: times in nanoseconds since the epoch."""
+
+    first_at: int
+    last_at: int
+    error: Exception
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """An attempt in progress.
+
+    Args:
+        run: its run.
+        started: the record that began it.
+        past: what earlier attempts left, if there were any.
+        waits: how often it has waited under each name.
+    """
+
+    run: RunLink
+    started: StepStarted
+    past: Past | None = None
+    waits: dict[str, int] | None = None
+
+    @property
+    def number(self) -> int:
+        """The number of the attempt; the first is 1."""
+        return self.started.attempt
+
+    @property
+    def key(self) -> str:
+        """The run and the invocation: the same for all attempts."""
+        return f"{self.started.run}:{self.started.invocation}"
+
+    @property
+    def failures(self) -> tuple[float, Exception | None, float | None]:
+        """Seconds since the first failure, the last exception, and when it was raised (seconds since the epoch)."""
+        if self.past is None:
+            return 0.0, None, None
+        first_at, last_at, error = self.past
+        return (self.started.at - first_at) / 1e9, error, last_at / 1e9
+
+    def count(self, waiter: str) -> int:
+        """Count how often this attempt has waited under one name; the first time is 0."""
+        if self.waits is None:
+            self.waits = {}
+        number = self.waits.get(waiter, 0)
+        self.waits[waiter] = number + 1
+        return number
+
+
+def begin(
+    attempt: Attempt,
+    surround: Callable[[StepStarted], None] | None,
+    coroutine: Coroutine[object, object, object],
+) -> object:
+    """Run the first part of a step; to be called inside the attempt's own context.
+
+    Returns:
+        What the coroutine waits for.
+
+    Raises:
+        StopIteration: the coroutine returned; its value is the exception's.
+    """
+    CURRENT.set(attempt)
+    if surround is not None:
+        surround(attempt.started)
+    return coroutine.send(None)
+
+
+class Drive:
+    """Awaits a coroutine that has begun, each further part of it inside its own context.
+
+    Args:
+        context: the context of the attempt.
+        coroutine: the coroutine, which stands still.
+        pending: what it waits for.
+    """
+
+    __slots__ = ("_context", "_coroutine", "_pending")
+
+    def __init__(
+        self, context: contextvars.Context, coroutine: Coroutine[object, object, object], pending: object
+    ) -> None:
+        self._context = context
+        self._coroutine = coroutine
+        self._pending = pending
+
+    def __await__(self) -> Generator[object, object, object]:
+        run, send, throw = self._context.run, self._coroutine.send, self._coroutine.throw
+        pending = self._pending
+        try:
+            while True:
+                try:
+                    value = yield pending
+                except GeneratorExit:
+                    run(self._coroutine.close)
+                    raise
+                except BaseException as error:  # cancellation, or what the awaited future holds: the step decides
+                    pending = run(throw, error)
+                else:
+                    pending = run(send, value)
+        except StopIteration as stop:
+            return stop.value
+
+
+async def call_in_thread(function: Callable[..., object], arguments: dict[str, object]) -> object:
+    """Call a plain function in a thread of the loop's executor, with the context variables of the attempt."""
+    context = contextvars.copy_context()
+    call = partial(context.run, partial(_call, function, arguments))
+    return await asyncio.get_running_loop().run_in_executor(None, call)
+
+
+def _call(function: Callable[..., object], arguments: dict[str, object]) -> object:
+    try:
+        return function(**arguments)
+    except StopIteration as error:  # a future cannot hold one
+        raise RuntimeError(f"the step raised StopIteration({error.value!r})") from error

@@ -1,0 +1,251 @@
+"""The crew: workers that execute the attempts of one run.
+
+A worker is a task that takes a ready attempt, runs it in place and goes on with the next one; another worker is
+started only when a step stands still while something is ready. A chain of steps that never stand still costs no task
+and no turn of the event loop, but one now and then, so that others get theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import TypeAlias
+
+from otflow.context.context import Context
+from otflow.context.current import RunLink
+from otflow.core.express import pass_on
+from otflow.core.inputs import StepRaised, StepReturned
+from otflow.errors import WorkflowRuntimeError
+from otflow.events import Event, StepFailedEvent
+from otflow.records.body import Body
+from otflow.records.record import EventSent, StepStarted
+from otflow.retry_policy import ask
+from otflow.runtime.attempt import Attempt, Drive, Past, begin
+from otflow.runtime.driver import Driver, describe_failure
+
+__all__ = ["AfterStep", "Crew"]
+
+_NS = 1_000_000_000
+_TURN = 128  # steps in a row after which the event loop gets a turn
+_TURN_NS = 5_000_000  # or this much time
+
+AfterStep: TypeAlias = Callable[[StepStarted, Event, list[EventSent]], None]
+"""Takes the record that began an attempt that returned, its event, and the events it returned, which are held."""
+
+
+class Crew:
+    """Executes the steps of one run.
+
+    Args:
+        driver: the run.
+        link: what contexts of this run talk to.
+        context: the context that steps get.
+    """
+
+    def __init__(self, driver: Driver, link: RunLink, context: Context[object]) -> None:
+        self.driver = driver
+        self.link = link
+        self.context = context
+        self.after_step: AfterStep | None = None
+        self.base = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        self._inline = False  # a worker is running step code, or between two steps, right now
+        self._starting = False  # a worker task was made and has not begun
+        self._workers: set[asyncio.Task[None]] = set()
+        self._standing: dict[int, asyncio.Task[None] | None] = {}  # the tasks of attempts that stand still
+        self._past: dict[int, Past] = {}
+        driver.wake = self.wake
+        driver.dismiss = self.dismiss
+
+    def wake(self) -> None:
+        """See to it that someone takes what is ready."""
+        if not self._inline and not self._starting:
+            self._starting = True
+            worker = self._loop.create_task(self._work(), context=self.base.copy())
+            self._workers.add(worker)
+            worker.add_done_callback(self._left)
+
+    def dismiss(self) -> bool:
+        """Cancel every attempt that stands still; tell whether there are any."""
+        for task in self._standing.values():
+            if task is not None:
+                task.cancel()
+        return bool(self._standing)
+
+    def _left(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if worker.cancelled():
+            self.driver.cancel("its task was cancelled")
+            return
+        error = worker.exception()
+        if isinstance(error, Exception):  # a fault of otflow itself: never a silent hang
+            self.driver.fail(error)
+
+    # ---------------------------------------------------------------- the loop
+
+    async def _work(self) -> None:
+        ready, now, dispatcher = self.driver.ready, self.driver.now, self.driver.dispatcher
+        self._starting = False
+        turns, until = 0, now() + _TURN_NS
+        try:
+            while ready:
+                self._inline = True
+                started = ready.popleft()
+                turns += 1
+                if turns >= _TURN or started.at > until:
+                    ready.appendleft(started)
+                    self._inline = False
+                    await asyncio.sleep(0)
+                    turns, until = 0, now() + _TURN_NS
+                    continue
+                past = self._past.get(started.invocation) if self._past else None
+                context = self.base.copy()
+                try:
+                    coroutine = self._call(started)
+                    attempt = Attempt(self.link, started, past)
+                    surround = dispatcher.enter if dispatcher.scopes else None
+                    pending = context.run(begin, attempt, surround, coroutine)
+                except StopIteration as stop:
+                    self._returned(started, stop.value)
+                except Exception as error:  # the border to user code
+                    self._raised(started, error)
+                except asyncio.CancelledError as error:
+                    self._cancelled(started, error)
+                else:
+                    await self._stand(started, Drive(context, coroutine, pending))
+                    turns, until = 0, now() + _TURN_NS
+        finally:
+            self._inline = False
+
+    def _call(self, started: StepStarted) -> Coroutine[object, object, object]:
+        received = self.driver.state.running[started.invocation].event
+        event = received.body.live
+        if not isinstance(event, Event):
+            event = self.driver.blueprint.revive(received.type, received.body)
+        return self.driver.blueprint.calls[started.step](event, self.context)
+
+    async def _stand(self, started: StepStarted, drive: Drive) -> None:
+        """Await the rest of an attempt, while other workers take what is ready."""
+        driver, task = self.driver, asyncio.current_task()
+        self._standing[started.invocation] = task
+        self._inline = False
+        if driver.ready:
+            self.wake()
+        if driver.ending is not None and task is not None:  # the step ended its own run before it stood still
+            task.cancel()
+        failure: Exception | asyncio.CancelledError | None = None
+        value = None
+        try:
+            value = await drive
+        except (Exception, asyncio.CancelledError) as error:  # the border to user code
+            failure = error
+        finally:
+            del self._standing[started.invocation]
+        self._inline = True
+        match failure:
+            case None:
+                self._returned(started, value)
+            case asyncio.CancelledError():
+                self._cancelled(started, failure)
+            case _:
+                self._raised(started, failure)
+        if driver.ending is not None and not self._standing:
+            driver.finish()
+
+    # ---------------------------------------------------------------- what attempts come to
+
+    def _returned(self, started: StepStarted, value: object) -> None:
+        driver = self.driver
+        key = driver.blueprint.keys.get(type(value))
+        if key is None or self.after_step is not None or self._past:
+            self._settle(started, value)
+            return
+        body = Body(value)
+        if driver.dispatcher.listening:
+            body.fix()
+        records = pass_on(driver.state, driver.now(), started, key, body)
+        if records is None:
+            driver.feed(StepReturned(driver.now(), started.invocation, started.attempt, key, body))
+        elif driver.commit(records):
+            driver.ready.append(records[2])  # type: ignore[arg-type]  # the third is a StepStarted
+
+    def _settle(self, started: StepStarted, value: object) -> None:
+        """Take what an attempt returned, if it was not an event of a known type."""
+        values = value if isinstance(value, list) and self._may_list(started) else [value]
+        events = [event for event in values if isinstance(event, Event)]
+        if len(events) < len(values) and value is not None:
+            wrong = next(other for other in values if not isinstance(other, Event))
+            text = f"Step function {started.step} returned {type(wrong).__name__} instead of an Event instance."
+            self._raised(started, WorkflowRuntimeError(text), final=True)
+            return
+        driver = self.driver
+        bodies = [(driver.blueprint.key(type(event)), driver.body(event)) for event in events]
+        input = StepReturned(driver.now(), started.invocation, started.attempt)
+        if bodies:
+            (input.type, input.body), *more = bodies
+            input.more = tuple(more)
+        self._past.pop(started.invocation, None)
+        if self.after_step is None or driver.ending is not None:
+            driver.feed(input)
+            return
+        received = driver.state.running[started.invocation].event
+        input.hold = True
+        held = [record for record in driver.feed(input) if isinstance(record, EventSent) and record.held]
+        self.after_step(started, driver.blueprint.revive(received.type, received.body), held)
+
+    def _may_list(self, started: StepStarted) -> bool:
+        return self.driver.blueprint.graph.steps[started.step].returns_list
+
+    def _raised(self, started: StepStarted, error: Exception, *, final: bool = False) -> None:
+        """Ask the retry policy, and report the failure. A run that has ended no longer cares."""
+        driver = self.driver
+        if driver.ending is not None:
+            return
+        id, at = started.invocation, driver.now()
+        first_at = self._past[id].first_at if id in self._past else at
+        delay: float | None = None
+        policy = driver.blueprint.graph.steps[started.step].retry_policy
+        if policy is not None and not final:
+            seed = zlib.crc32(f"{started.run}:{id}:{started.attempt}".encode())
+            try:
+                delay = ask(policy, (at - first_at) / _NS, started.attempt, error, seed)
+            except WorkflowRuntimeError as fault:
+                error = fault
+        input = StepRaised(at, id, started.attempt, describe_failure(error), delay)
+        if delay is not None:
+            self._past[id] = Past(first_at, at, error)
+        else:
+            self._past.pop(id, None)
+            if driver.state.plan.steps[started.step].catcher and not final:
+                input.recovery_type = driver.blueprint.key(StepFailedEvent)
+                input.recovery = driver.body(self._recovery(started, error, at))
+        driver.error = error
+        driver.feed(input)
+
+    def _recovery(self, started: StepStarted, error: Exception, at: int) -> StepFailedEvent:
+        invocation = self.driver.state.running[started.invocation]
+        return StepFailedEvent(
+            step_name=started.step,
+            input_event=self.driver.blueprint.revive(invocation.event.type, invocation.event.body),
+            exception=error,
+            attempts=started.attempt,
+            elapsed_seconds=(at - invocation.first_at) / _NS,
+            failed_at=at / _NS,
+        )
+
+    def _cancelled(self, started: StepStarted, error: asyncio.CancelledError) -> None:
+        """Tell a cancelled run from a step that let a CancelledError out of its own doing."""
+        if self.driver.ending is not None:
+            return
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self.driver.cancel("its task was cancelled")
+            raise error
+        fault = WorkflowRuntimeError(
+            f"Error in step '{started.step}': it raised CancelledError although nobody cancelled it: something that it "
+            "awaits was cancelled. Catch asyncio.CancelledError around that await, or let that task finish."
+        )
+        fault.__cause__ = error
+        self._raised(started, fault)

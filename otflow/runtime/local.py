@@ -1,0 +1,363 @@
+"""A run in this process, as its context and its handler see it.
+
+It turns calls into inputs, and what comes of them into answers. Calls may come from steps, from outside, and from the
+threads of plain steps; the latter are handed over to the event loop, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
+from typing import Any, TypeVar
+
+from otflow.context.context import Context
+from otflow.context.current import CURRENT
+from otflow.core.collecting import may_complete
+from otflow.core.express import write_state, write_stream
+from otflow.core.inputs import Collect, Receive, Restore, Send, Start, Wait, WaitExpired, Write, WriteStream
+from otflow.core.snapshot import carry_out, pack, save
+from otflow.dispatcher import Dispatcher
+from otflow.errors import (
+    ContextStateError,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+    WorkflowStalledError,
+    WorkflowTimeoutError,
+    wrap_step_error,
+)
+from otflow.events import Event, StartEvent, StopEvent, WorkflowCancelledEvent, WorkflowFailedEvent, WorkflowTimedOutEvent
+from otflow.records.body import Body
+from otflow.records.record import (
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunTimedOut,
+    StepStarted,
+    WaitEnded,
+    WaitStarted,
+)
+from otflow.runtime.attempt import Attempt
+from otflow.runtime.blueprint import Blueprint
+from otflow.runtime.clock import Clock
+from otflow.runtime.crew import Crew
+from otflow.runtime.driver import Driver, Ending
+from otflow.runtime.stream import EventStream
+
+__all__ = ["LocalRun"]
+
+_NS = 1_000_000_000
+_DEFAULT_WAIT = 2000.0
+T = TypeVar("T")
+
+
+class LocalRun:
+    """One run of a workflow in this process.
+
+    Args:
+        blueprint: the workflow.
+        dispatcher: where its records go.
+        clock: its time.
+        run_id: its id.
+        context: the context that its steps get.
+        on_done: called once, when the run has ended and its steps are gone, with the result or the error.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        run_id: str,
+        context: Context[Any],
+        on_done: Callable[[object, Exception | None], None],
+    ) -> None:
+        self.run_id = run_id
+        self.context = context
+        self.blueprint = blueprint
+        self.stream = EventStream()
+        self._on_done = on_done
+        self._early: list[Callable[[], object]] = []
+        self._thread = get_ident()
+        self._loop = asyncio.get_running_loop()
+        self._result: object = None
+        self._error: Exception | None = None
+        self.driver = driver = Driver(blueprint, dispatcher, clock, run_id)
+        self.crew = Crew(driver, self, context)
+        driver.on_stream = self.stream.put
+        driver.on_end = self._ended
+        driver.on_done = self._done
+        self._state = driver.state
+        self._feed = driver.feed
+        self._now = driver.now
+
+    # ---------------------------------------------------------------- beginning and end
+
+    def start(self, event: StartEvent, *, timeout: float | None, stepwise: bool, carried: Body | None) -> None:
+        """Begin with a start event."""
+        driver = self.driver
+        parent = CURRENT.get()
+        started = parent.started if isinstance(parent, Attempt) else None
+        key = self.blueprint.key(type(event))
+        self._feed(
+            Start(
+                self._now(),
+                key,
+                driver.body(event),
+                timeout,
+                stepwise,
+                driver.dispatcher.origin(),
+                started.run if started is not None else "",
+                started.invocation if started is not None else 0,
+                carried,
+            )
+        )
+        if timeout is not None:
+            driver.start_deadline(timeout)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make up for the calls that came while the run waited for a slot."""
+        early, self._early = self._early, []
+        for call in early:
+            call()
+
+    def restore(self, snapshot: Body, timeout: float | None) -> None:
+        """Go on from saved data."""
+        self._feed(Restore(self._now(), snapshot))
+        self.driver.restart_timers()
+        self._begin()
+        if timeout is not None:
+            self.driver.start_deadline(timeout)
+
+    @property
+    def active(self) -> bool:
+        """Whether the run has not ended; it may still wait for a slot to begin."""
+        return self._state.ended is None
+
+    def result(self) -> object:
+        """The result, once there is one; None before."""
+        return self._result
+
+    def _ended(self, ending: Ending) -> None:
+        match ending:
+            case RunCompleted():
+                stop = self._state.latest
+                if stop is None:
+                    raise AssertionError("a run completes by an event")
+                last = self.blueprint.revive(stop.type, stop.body)
+                if not isinstance(last, StopEvent):
+                    raise AssertionError("a run completes by a stop event")
+                self._result = last._get_result()
+                self.stream.close(last)
+            case RunFailed():
+                self._error = self._explain(ending)
+                cause = self.driver.error or self._error
+                invocation_at = 0.0
+                self.stream.close(
+                    WorkflowFailedEvent(
+                        step_name=ending.step,
+                        exception=cause,
+                        attempts=ending.attempts,
+                        elapsed_seconds=invocation_at,
+                    )
+                )
+            case RunTimedOut(timeout=timeout, active=active):
+                self._error = WorkflowTimeoutError(self._explain_timeout(timeout, active))
+                self.stream.close(WorkflowTimedOutEvent(timeout=timeout, active_steps=list(active)))
+            case RunCancelled():
+                self._error = WorkflowCancelledByUser(
+                    f"Run {self.run_id} of workflow '{self.blueprint.graph.name}' was cancelled"
+                    + (f": {ending.reason}." if ending.reason else ".")
+                )
+                self.stream.close(WorkflowCancelledEvent())
+
+    def _explain(self, ending: RunFailed) -> Exception:
+        error = self.driver.error
+        if not ending.step:
+            return error if error is not None else WorkflowStalledError(ending.error.message)
+        if error is None:
+            return WorkflowRuntimeError(ending.error.message)
+        return wrap_step_error(error, ending.step)
+
+    def _explain_timeout(self, timeout: float, active: Sequence[str]) -> str:
+        text = f"Operation timed out after {timeout} seconds. "
+        text += f"Currently active steps: {', '.join(active)}" if active else "No steps active"
+        waits = [
+            f"step '{self._state.running[w.invocation].step}' waited for {w.type.rpartition(':')[2]}"
+            for w in self._state.waits.values()
+        ]
+        lost = dict.fromkeys(e.type.rpartition(":")[2] for e in self._state.unhandled)
+        waits += [f"nobody accepted {name}" for name in lost]
+        return f"{text} ({'; '.join(waits)})" if waits else text
+
+    def _done(self) -> None:
+        self._on_done(self._result, self._error)
+
+    # ---------------------------------------------------------------- what contexts ask
+
+    def send(self, event: Event, step: str | None) -> None:
+        """Emit an event, from the step that calls or from outside."""
+        key = self._check(event, step)
+        attempt = CURRENT.get()
+        body = self.driver.body(event)
+        if isinstance(attempt, Attempt) and attempt.run is self:
+            self._here(lambda: self._send(attempt.started, key, body, step or ""))
+        else:
+            self._here(lambda: self._receive(event, key, body, step or ""))
+
+    def _check(self, event: Event, step: str | None) -> str:
+        if not isinstance(event, Event):
+            raise WorkflowRuntimeError(
+                f"send_event() takes an Event instance, not {type(event).__name__}: {event!r:.100}. "
+                "Make a subclass of Event for it."
+            )
+        key = self.blueprint.key(type(event))
+        if step is not None:
+            if step not in self._state.lanes:
+                raise WorkflowRuntimeError(f"Step {step} does not exist")
+            if step not in self._state.plan.routes[key].steps:
+                raise WorkflowRuntimeError(f"Step {step} does not accept event of type {type(event)}")
+        return key
+
+    def _send(self, started: StepStarted, key: str, body: Body, step: str) -> None:
+        if started.invocation in self._state.running:
+            self._feed(Send(self._now(), started.invocation, key, body, step))
+        else:  # a task that outlived its step
+            self._feed(Receive(self._now(), key, body, step))
+
+    def _receive(self, event: Event, key: str, body: Body, step: str) -> None:
+        held = next((seq for seq, sent in self._state.held.items() if sent.body.live is event), 0)
+        self._feed(Receive(self._now(), key, body, step, held))
+
+    def write_stream(self, event: Event) -> None:
+        """Write an event to the stream."""
+        if not isinstance(event, Event):
+            raise WorkflowRuntimeError(
+                f"write_event_to_stream() takes an Event instance, not {type(event).__name__}: {event!r:.100}."
+            )
+        keys = self.blueprint.keys
+        key = keys.get(type(event)) or self.blueprint.learn(type(event))
+        body = self.driver.body(event)
+        attempt = CURRENT.get()
+        id = attempt.started.invocation if isinstance(attempt, Attempt) and attempt.run is self else 0
+        if get_ident() != self._thread or not self._state.seq:
+            self._here(lambda: self._feed(WriteStream(self._now(), id, key, body)))
+        elif self._state.ended is None and self.driver.commit([write_stream(self._state, self._now(), id, key, body)]):
+            self.stream.put(event)
+
+    def write_state(self, path: str, value: object, *, deleted: bool) -> None:
+        """Record that the state was written."""
+        attempt = CURRENT.get()
+        id = attempt.started.invocation if isinstance(attempt, Attempt) and attempt.run is self else 0
+        body = self.driver.body(value)
+        if deleted or get_ident() != self._thread or not self._state.seq:
+            self._here(lambda: self._feed(Write(self._now(), id, path, body, deleted)))
+        elif self._state.ended is None:
+            self.driver.commit([write_state(self._state, self._now(), id, path, body)])
+
+    def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
+        """Put an event aside, and give all expected ones once they are there."""
+        attempt = CURRENT.get()
+        if not isinstance(attempt, Attempt):
+            raise ContextStateError("collect_events() of a running context can be called only inside a step.")
+        return self._ask(lambda: self._collect(attempt.started.invocation, event, expected, buffer))
+
+    def _collect(self, id: int, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
+        invocation = self._state.running.get(id)
+        if invocation is None:
+            raise ContextStateError("collect_events() was called by a task that outlived its step.")
+        input = Collect(self._now(), id, buffer, len(expected))
+        if may_complete(self._state, id, buffer, len(expected)):
+            key = self.blueprint.key
+            input.expected = tuple([key(kind) for kind in expected])
+        if event is not invocation.event.body.live:
+            input.type, input.body = self.blueprint.key(type(event)), self.driver.body(event)
+        self._feed(input)
+        taken = (invocation.collected or {}).get(buffer)
+        if taken is None:
+            return None
+        revive = self.blueprint.revive
+        return [revive(e.type, e.body) if e.body is not None else event for e in taken]
+
+    async def wait(
+        self,
+        kind: type[Event],
+        question: Event | None,
+        name: str | None,
+        requirements: Mapping[str, object],
+        timeout: float | None,
+    ) -> Event:
+        """Stand still until an event comes; `timeout` in seconds, negative for the default."""
+        attempt = CURRENT.get()
+        if not isinstance(attempt, Attempt):
+            raise ContextStateError("wait_for_event() of a running context can be called only inside a step.")
+        id = attempt.started.invocation
+        key = self.blueprint.key(kind)
+        waiter = name or f"waiter_{key}_{dict(requirements)}"
+        occurrence = attempt.count(waiter)
+        seconds = _DEFAULT_WAIT if timeout is not None and timeout < 0 else timeout
+        now = self._now()
+        input = Wait(now, id, waiter, key, occurrence)
+        input.requirements = self.driver.body(dict(requirements)) if requirements else None
+        input.due = now + int(seconds * _NS) if seconds is not None else 0
+        input.bounded = timeout is not None and timeout >= 0
+        if question is not None:
+            input.question_type, input.question = self.blueprint.key(type(question)), self.driver.body(question)
+        records = self._feed(input)
+        invocation = self._state.running.get(id)
+        if invocation is None:
+            raise ContextStateError("wait_for_event() was called by a task that outlived its step.")
+        answers = invocation.answers or {}
+        if (waiter, occurrence) in answers:
+            answer = answers[waiter, occurrence]
+            if answer is None:
+                raise TimeoutError(_too_late(attempt.started.step, kind, seconds))
+            return self.blueprint.revive(answer.type, answer.body)
+        started = next(record for record in records if isinstance(record, WaitStarted))
+        try:
+            return await self.driver.answer(started.seq)
+        except TimeoutError:
+            raise TimeoutError(_too_late(attempt.started.step, kind, seconds)) from None
+        except asyncio.CancelledError:
+            # the step gave up waiting, or is being cancelled with its run; then this input leads to nothing
+            self._feed(WaitExpired(self._now(), started.seq))
+            raise
+
+    def running_steps(self) -> list[str]:
+        """Name the steps that run now."""
+        return list(dict.fromkeys(invocation.step for invocation in self._state.running.values()))
+
+    def save(self) -> tuple[Body | None, Body | None, Sequence[tuple[str, Body]]]:
+        """Give a snapshot if the run can go on, what it leaves to the next run, and the unread stream."""
+        ended = self._state.ended
+        leftovers = pack(carry_out(self._state))
+        if ended is not None and ended.how not in ("cancelled", "timed out"):
+            return None, leftovers, ()
+        unread = [(self.blueprint.key(type(e)), Body(e)) for e in self.stream.unread()]
+        return save(self._state), leftovers, unread
+
+    # ---------------------------------------------------------------- threads
+
+    def _here(self, call: Callable[[], object]) -> None:
+        """Call in the thread of the loop: at once if this is it, else soon, in the order of the calls."""
+        if not self._state.seq:
+            self._early.append(call)
+        elif get_ident() == self._thread:
+            call()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """Call in the thread of the loop, and wait for the answer."""
+        if get_ident() == self._thread:
+            return call()
+
+        async def answer() -> T:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
+
+
+def _too_late(step: str, kind: type[Event], seconds: float | None) -> str:
+    return f"Step '{step}' waited {seconds} seconds for {kind.__name__}, and nobody sent one."

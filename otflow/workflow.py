@@ -1,0 +1,393 @@
+"""Workflow: a class with steps, and the place where runs begin.
+
+It collects steps, validates them, and starts runs; what a run then does is not its concern.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import ValidationError
+
+from otflow import telemetry
+from otflow.annotations import AnyFunction
+from otflow.context.context import Context
+from otflow.context.state_store import DictState
+from otflow.decorators import step_config
+from otflow.dispatcher import Dispatcher, default_dispatcher
+from otflow.errors import (
+    WorkflowConfigurationError,
+    WorkflowRuntimeError,
+    WorkflowValidationError,
+)
+from otflow.events import Event, StartEvent, StopEvent
+from otflow.graph import WorkflowGraph, build_graph, read_checks, validate_graph
+from otflow.handler import WorkflowHandler
+from otflow.launch import Launch, Slots, prepare
+from otflow.resource import ResourceConfig, ResourceManager
+from otflow.resource_declaration import load_config, require_model
+from otflow.runtime.blueprint import Blueprint
+from otflow.runtime.checkpoints import CheckpointCallback
+from otflow.runtime.clock import Clock
+from otflow.service import ServiceManager
+from otflow.signature import StepConfig
+
+__all__ = ["Workflow"]
+
+
+class SavedPosition(Protocol):
+    """What `run_from` needs of a checkpoint."""
+
+    @property
+    def ctx_state(self) -> dict[str, Any]:
+        """The saved context."""
+
+
+class _Injection(NamedTuple):
+    resources: ResourceManager
+    services: ServiceManager
+
+
+class _AddStep:
+    """`add_step`: on a class it adds to the class, on an instance to that instance only."""
+
+    def __get__(self, instance: Workflow | None, owner: type[Workflow]) -> Callable[[AnyFunction], None]:
+        target = owner if instance is None else instance
+
+        def add_step(func: AnyFunction) -> None:
+            """Add a free function that `@step` has marked.
+
+            Raises:
+                WorkflowValidationError: it is not marked, or a step has its name.
+            """
+            name = getattr(func, "__name__", repr(func))
+            if step_config(func) is None:
+                raise WorkflowValidationError(f"Step function {name} is missing the `@step` decorator.")
+            if name in (*owner._class_steps(), *(instance._added if instance is not None else ())):
+                raise WorkflowValidationError(
+                    f"A step {name} is already part of this workflow, please choose another name."
+                )
+            # each class has its own table: a step added to one is no step of its siblings
+            if "_added" not in target.__dict__:
+                target._added = {}
+            target._added[name] = func
+            if instance is not None:
+                instance._blueprint = None
+
+        return add_step
+
+
+class Workflow:
+    """The base of all workflows: subclass it and mark methods with `@step`.
+
+    Args:
+        timeout: seconds after which a run ends with `WorkflowTimeoutError`; default 45; None for no limit.
+        disable_validation: whether the graph of steps and events goes unchecked; default False.
+        verbose: whether each step prints a line when it starts and when it returns; default False.
+        service_manager: the services of nested workflows; default an empty one. See `add_workflows`.
+        resource_manager: where resources are kept; default a new one.
+        num_concurrent_runs: how many runs of this instance go on at once; more wait. Default None: no limit.
+        workflow_name: its name in traces; default the name of the class.
+        skip_graph_checks: names of checks to leave out: "reachability", "terminal_event", "dead_end".
+        dispatcher: where records go; default the dispatcher of the process.
+        clock: the time of its runs; default that of the system. A `ManualClock` makes tests independent of time.
+
+    Raises:
+        WorkflowConfigurationError: no step takes a start event, or none gives a stop event, or several kinds do.
+        WorkflowValidationError: an argument is wrong.
+
+    Example:
+        >>> import asyncio
+        >>> from otflow import StartEvent, StopEvent, Workflow, step
+        >>> class Greet(Workflow):
+        ...     @step
+        ...     async def greet(self, ev: StartEvent) -> StopEvent:
+        ...         return StopEvent(result=f"Hello, {ev.name}!")
+        >>> async def main() -> str:
+        ...     return await Greet().run(name="Ada")
+        >>> asyncio.run(main())
+        'Hello, Ada!'
+    """
+
+    _added: ClassVar[dict[str, AnyFunction]] = {}
+    add_step = _AddStep()
+
+    def __init__(
+        self,
+        timeout: float | None = 45.0,
+        disable_validation: bool = False,  # noqa: FBT001, FBT002  # the signature of the followed API
+        verbose: bool = False,  # noqa: FBT001, FBT002
+        service_manager: ServiceManager | None = None,
+        resource_manager: ResourceManager | None = None,
+        num_concurrent_runs: int | None = None,
+        *,
+        workflow_name: str | None = None,
+        skip_graph_checks: Iterable[str] = (),
+        dispatcher: Dispatcher | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        name = workflow_name or type(self).__name__
+        _check_arguments(name, timeout, num_concurrent_runs)
+        self._name = name
+        self._timeout = timeout
+        self._verbose = verbose
+        self._unchecked = disable_validation
+        self._skip = read_checks(skip_graph_checks)
+        self._injection = _Injection(resource_manager or ResourceManager(), service_manager or ServiceManager())
+        self._slots = Slots(num_concurrent_runs)
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._blueprint: Blueprint | None = None
+        self._valid: tuple[Blueprint, int, bool] | None = None
+        self._live: dict[WorkflowHandler, Context[Any]] = {}
+        if self._functions():  # with no step yet, free functions may follow
+            self._ready()
+
+    # ---------------------------------------------------------------- steps
+
+    @classmethod
+    def _class_steps(cls) -> dict[str, AnyFunction]:
+        """Return the marked functions of the class, bases first, by attribute name."""
+        found: dict[str, AnyFunction] = {}
+        for kind in reversed(cls.__mro__):
+            for name, value in vars(kind).items():
+                if step_config(value) is not None:
+                    found[name] = value
+                else:
+                    found.pop(name, None)  # a subclass may replace a step by something that is none
+            found.update(vars(kind).get("_added", {}))
+        return found
+
+    def _functions(self) -> dict[str, Callable[..., object]]:
+        added = vars(self).get("_added", {})
+        methods = {name: getattr(self, name, func) for name, func in self._class_steps().items()}
+        free = {n for kind in type(self).__mro__ for n in vars(kind).get("_added", {})}
+        return {**{n: self._class_steps()[n] if n in free else m for n, m in methods.items()}, **added}
+
+    def _ready(self) -> Blueprint:
+        """Return the blueprint, built anew if steps came since."""
+        functions = self._functions()
+        if self._blueprint is None or len(self._blueprint.calls) != len(functions):
+            configs = [config for func in functions.values() if (config := step_config(func)) is not None]
+            if not configs:
+                raise WorkflowConfigurationError(
+                    f"Workflow '{self._name}' has no steps. Mark a method with @step, or add a function with "
+                    "@step(workflow=...)."
+                )
+            graph = build_graph(self._name, configs)
+            self._blueprint = Blueprint(graph, functions, self._injection)
+        return self._blueprint
+
+    @property
+    def steps(self) -> Mapping[str, StepConfig]:
+        """The steps by name, as their signatures say."""
+        return MappingProxyType(dict(self._ready().graph.steps))
+
+    @property
+    def graph(self) -> WorkflowGraph:
+        """The steps and the events between them."""
+        return self._ready().graph
+
+    @property
+    def workflow_name(self) -> str:
+        """The name of the workflow in traces."""
+        return self._name
+
+    @property
+    def state_type(self) -> type:
+        """The class of its state: that of `Context[State]`, the most derived one if there are several."""
+        kinds = {c.state_type for c in self._ready().graph.steps.values() if c.state_type is not None}
+        best = [kind for kind in kinds if all(issubclass(kind, other) for other in kinds)]
+        if kinds and not best:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise ValueError(
+                f"Multiple state types are not supported. Workflow '{self._name}' uses {names}: annotate all steps "
+                "with one Context[State], or let one state class derive from the others."
+            )
+        return best[0] if best else DictState
+
+    @property
+    def event_types(self) -> Iterable[type[Event]]:
+        """The event classes that its signatures name."""
+        configs = self._ready().graph.steps.values()
+        return tuple(dict.fromkeys(kind for c in configs for kind in (*c.accepts, *c.returns)))
+
+    @property
+    def events(self) -> list[type[Event]]:
+        """The event classes that its signatures name."""
+        return list(self.event_types)
+
+    @property
+    def start_event_class(self) -> type[StartEvent]:
+        """The event class that starts a run."""
+        start = self._ready().graph.start
+        if start is None:
+            raise AssertionError("a graph that was built has a start event")
+        return start
+
+    @property
+    def stop_event_class(self) -> type[StopEvent]:
+        """The event class that ends a run."""
+        stop = self._ready().graph.stop
+        if stop is None:
+            raise AssertionError("a graph that was built has a stop event")
+        return stop
+
+    def add_workflows(self, **workflows: Workflow) -> None:
+        """Add nested workflows; steps get them by parameters of these names."""
+        for name, workflow in workflows.items():
+            self._injection.services.add(name, workflow)
+        self._valid = None
+
+    def validate(self, *, validate_resource_configs: bool = True, validate_resources: bool = False) -> bool:
+        """Check the graph of steps and events.
+
+        Args:
+            validate_resource_configs: whether to read the files of `ResourceConfig` parameters; default True.
+            validate_resources: accepted; resources are made when a step first asks for them.
+
+        Returns:
+            Whether the workflow asks the outside, or takes answers from it.
+
+        Raises:
+            WorkflowValidationError: with all faults that were found.
+        """
+        del validate_resources
+        blueprint = self._ready()
+        services = self._injection.services
+        if self._valid is None or self._valid[:2] != (blueprint, len(services)):
+            hitl = validate_graph(blueprint.graph, skip=self._skip, services=services)
+            self._valid = (blueprint, len(services), hitl)
+        if validate_resource_configs:
+            _check_config_files(blueprint.graph.steps.values())
+        return self._valid[2]
+
+    # ---------------------------------------------------------------- runs
+
+    def run(
+        self,
+        ctx: Context[Any] | None = None,
+        start_event: StartEvent | None = None,
+        *,
+        stepwise: bool = False,
+        checkpoint_callback: CheckpointCallback | None = None,
+        run_id: str | None = None,
+        **kwargs: Any,
+    ) -> WorkflowHandler:
+        """Start a run; it goes on in the background of the running event loop.
+
+        Args:
+            ctx: a context to use; default a new one. One that was restored from saved data goes on where it stood.
+            start_event: the event to begin with; default one made from the keywords.
+            stepwise: whether steps wait to be released by `handler.run_step()`; default False.
+            checkpoint_callback: awaited after each step, before its output goes on its way.
+            run_id: the id of the run; default a new one.
+            **kwargs: the fields of the start event.
+
+        Returns:
+            The handler: await it for the result.
+
+        Raises:
+            WorkflowValidationError: the workflow cannot work; the message lists all faults.
+            WorkflowRuntimeError: the start event cannot be made, or there is no running event loop.
+            ContextStateError: the context is in use by a run that goes on.
+        """
+        telemetry.wire()
+        blueprint = self._ready()
+        hitl = not self._unchecked and self.validate()
+        if stepwise and (hitl or blueprint.graph.uses_hitl):
+            raise WorkflowRuntimeError("Human-in-the-loop is not supported with stepwise execution")
+        context = ctx if ctx is not None else Context(self)
+        launch = Launch(
+            blueprint=blueprint,
+            dispatcher=self._dispatcher or default_dispatcher,
+            clock=self._clock,
+            context=context,
+            run_id=run_id or uuid.uuid4().hex,
+            timeout=self._timeout,
+            stepwise=stepwise,
+            verbose=self._verbose,
+            checkpoint_callback=checkpoint_callback,
+        )
+        handler, begin = prepare(launch, lambda: self._start_event(blueprint, start_event, kwargs))
+        self._live[handler] = context
+        handler.add_done_callback(self._forget)
+        self._slots.enter(handler, begin)
+        return handler
+
+    def run_from(
+        self,
+        checkpoint: SavedPosition,
+        ctx_serializer: Any = None,
+        checkpoint_callback: CheckpointCallback | None = None,
+        **kwargs: Any,
+    ) -> WorkflowHandler:
+        """Go on from a checkpoint.
+
+        Args:
+            checkpoint: the checkpoint; its saved context holds the output that was about to go on its way.
+            ctx_serializer: the serializer that wrote it; default `JsonSerializer()`.
+            checkpoint_callback: as for `run`.
+            **kwargs: as for `run`.
+        """
+        context: Context[Any] = Context.from_dict(self, checkpoint.ctx_state, ctx_serializer)
+        return self.run(ctx=context, checkpoint_callback=checkpoint_callback, **kwargs)
+
+    def is_done(self) -> bool:
+        """Tell whether no run of this instance goes on."""
+        return not self._live
+
+    def _forget(self, handler: asyncio.Future[Any]) -> None:
+        self._live.pop(handler, None)  # type: ignore[call-overload]  # it is the handler, seen as a future
+
+    def _start_event(self, blueprint: Blueprint, given: StartEvent | None, kwargs: dict[str, Any]) -> StartEvent:
+        kind = blueprint.graph.start or StartEvent
+        if given is None:
+            try:
+                return kind(**kwargs)
+            except ValidationError as error:
+                raise WorkflowRuntimeError(
+                    f"Failed creating a start event of type '{kind.__name__}' with the keyword arguments: "
+                    f"{kwargs}.\n{error}"
+                ) from error
+        if not isinstance(given, StartEvent):
+            raise ValueError(  # noqa: TRY004  # the type that the followed API raises
+                f"The 'start_event' argument must be an instance of 'StartEvent', not {type(given).__name__}: "
+                f"workflow '{self._name}' starts with {kind.__name__}."
+            )
+        if not blueprint.plan.routes[blueprint.key(type(given))].steps:
+            raise WorkflowRuntimeError(
+                f"No step of workflow '{self._name}' accepts the start event {type(given).__name__}: it starts with "
+                f"{kind.__name__}, matched exactly. Pass start_event={kind.__name__}(...)."
+            )
+        return given
+
+
+def _check_config_files(configs: Iterable[StepConfig]) -> None:
+    """Read the file of each `ResourceConfig` parameter once, and report all that cannot be read."""
+    faults = []
+    for config in configs:
+        for param in config.resources:
+            if isinstance(param.resource, ResourceConfig):
+                try:
+                    kind = require_model(param.type, f"what asks for {param.resource.name}")
+                    load_config(param.resource, kind)
+                except Exception as error:  # whatever a file can be wrong by
+                    faults.append(f"step '{config.name}', parameter '{param.name}': {error}")
+    if faults:
+        raise WorkflowValidationError("Resource configuration cannot be read:\n" + "\n".join(faults))
+
+
+def _check_arguments(name: str, timeout: object, runs: object) -> None:
+    faults = []
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and timeout > 0):  # type: ignore[operator]
+        faults.append(f"timeout must be a number of seconds greater than 0, or None for no limit, not {timeout!r}")
+    if runs is not None and (not isinstance(runs, int) or isinstance(runs, bool) or runs <= 0):
+        faults.append(f"num_concurrent_runs must be an integer greater than 0, or None for no limit, not {runs!r}")
+    if faults:
+        raise WorkflowValidationError(f"Workflow '{name}' cannot be made: {'; '.join(faults)}.")
