@@ -188,6 +188,8 @@ def _assign(place: object, segment: str, value: object, path: str) -> None:
 
 def _assign_field(model: BaseModel, name: str, value: object) -> None:
     """Set a field with validation, whether or not the model asks for it on assignment."""
+    if model.model_config.get("frozen") or type(model).model_fields[name].frozen:
+        setattr(model, name, value)  # pydantic refuses it
     fields, names = dict(model.__dict__), set(model.__pydantic_fields_set__)
     try:
         model.__pydantic_validator__.validate_assignment(model, name, value)

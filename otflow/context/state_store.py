@@ -200,12 +200,12 @@ class InMemoryStateStore(Generic[StateT]):
             try:
                 yield self._state
             except BaseException:
-                part.restore()
+                self._state = cast("StateT", part.restore())
                 raise
             return
         await self._claim()
         try:
-            snapshot = self._begin_edit()
+            self._editor, self._snapshot = _running_task(), (snapshot := Snapshot(self._state))
             try:
                 yield self._state
             except BaseException:
@@ -264,11 +264,6 @@ class InMemoryStateStore(Generic[StateT]):
             return self._state
         return cast("StateT", self._snapshot.view())
 
-    def _begin_edit(self) -> Snapshot:
-        snapshot = Snapshot(self._state)
-        self._snapshot, self._editor = snapshot, _running_task()
-        return snapshot
-
     async def _write(self, path: str, change: Callable[[], object]) -> None:
         """Do a write that gives the value to report, as soon as nobody else writes."""
         if self._editing():
@@ -298,8 +293,8 @@ class InMemoryStateStore(Generic[StateT]):
             raise
 
     def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        assert self._lock is not None  # _claim made it, and it stays while there are claims
+        self._lock.release()
         self._claims -= 1
         self._open_short_way()
 
@@ -369,7 +364,7 @@ def _dump_keys(state: BaseModel, serializer: BaseSerializer) -> dict[str, dict[s
                 f"The state's key '{key}' is left out, because it cannot be serialised; set it again after "
                 "loading.",
                 UnserializableKeyWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
     return {_DATA: dump}
 

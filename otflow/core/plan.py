@@ -13,11 +13,19 @@ __all__ = ["NOWHERE", "Plan", "Route", "StepPlan"]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where events of one type go: the accepting steps, and whether they end the run or ask the outside."""
+    """Where events of one type go: the accepting steps, and whether they end the run or ask the outside.
+
+    `sole` is the step when there is exactly one and the event does nothing else; it follows from the rest.
+    """
 
     steps: tuple[str, ...] = ()
     stop: bool = False
     question: bool = False
+    sole: str = ""
+
+    def __post_init__(self) -> None:
+        plain = len(self.steps) == 1 and not self.stop and not self.question
+        msgspec.structs.force_setattr(self, "sole", self.steps[0] if plain else "")
 
 
 NOWHERE = Route()

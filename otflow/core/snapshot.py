@@ -151,6 +151,8 @@ def save(state: RunState) -> Body:
     events = _Events()
     queued = [_save_invocation(events, i) for i in state.running.values()]
     queued += [_save_invocation(events, i) for lane in state.lanes.values() for i in lane.queue]
+    delayed = [_save_invocation(events, i) for i in state.delayed.values()]
+    known = {i.id for i in (*queued, *delayed)}
     saved = SavedRun(
         format=FORMAT,
         run=state.run,
@@ -158,10 +160,10 @@ def save(state: RunState) -> Body:
         workflow=state.plan.workflow,
         digest=state.plan.digest,
         queued=queued,
-        delayed=[_save_invocation(events, i) for i in state.delayed.values()],
+        delayed=delayed,
         buffers=_save_buffers(events, state),
         waits=list(state.waits.values()),
-        reopened=sorted(state.reopened),
+        reopened=sorted(wait for wait in state.reopened if wait[0] in known),
         mail={kind: events.all(mail) for kind, mail in state.mail.items()},
         held=events.all(state.held.values()),
         questions=state.questions,
@@ -249,9 +251,7 @@ def restore(state: RunState, snapshot: Body) -> None:
     for kind, mail in saved.mail.items():
         state.mail[kind] = deque(_delivered(events[seq]) for seq in mail)
     # a wait is opened again by the attempt that runs again; that its question was asked outlives it
-    known = {i.id for i in (*saved.queued, *saved.delayed)}
-    asked = [(wait.invocation, wait.waiter, wait.occurrence) for wait in saved.waits]
-    state.reopened = {wait for wait in (*saved.reopened, *asked) if wait[0] in known}
+    state.reopened = {*saved.reopened, *((wait.invocation, wait.waiter, wait.occurrence) for wait in saved.waits)}
 
 
 def carry_out(state: RunState) -> Leftovers:
@@ -308,11 +308,10 @@ def _load_invocation(events: dict[int, Collectable], data: SavedInvocation) -> I
         data.attempt,
         data.first_at,
         data.due,
-        set(data.buffered) or None,
-        {name: tuple(events[seq] for seq in some) for name, some in data.collected.items()} or None,
-        {(w, n): _delivered(events[seq]) if seq else None for w, n, seq in data.answers} or None,
-        0,
         data.recoveries,
+        buffered=set(data.buffered) or None,
+        collected={name: tuple(events[seq] for seq in some) for name, some in data.collected.items()} or None,
+        answers={(w, n): _delivered(events[seq]) if seq else None for w, n, seq in data.answers} or None,
     )
 
 

@@ -52,11 +52,11 @@ class Invocation(msgspec.Struct):
     attempt: int = 1
     first_at: int = 0
     due: int = 0
+    recoveries: tuple[str, ...] = ()
+    waits: int = 0
     buffered: set[str] | None = None
     collected: dict[str, tuple[Collectable, ...]] | None = None
     answers: dict[tuple[str, int], Delivered | None] | None = None
-    waits: int = 0
-    recoveries: tuple[str, ...] = ()
 
 
 Collectable: TypeAlias = EventReceived | EventSent | EventBuffered

@@ -30,7 +30,8 @@ class Body:
         json: its JSON text in UTF-8, when it was read from a record.
     """
 
-    __slots__ = ("_json", "live")
+    # weakly referable, so that a trace can remember events just as long as the run does
+    __slots__ = ("__weakref__", "_json", "live")
 
     def __init__(self, live: object = None, json: bytes | None = None) -> None:
         self.live = live

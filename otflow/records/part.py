@@ -57,7 +57,6 @@ _OVERHEAD = 250  # bytes of a record beside its payload, generously
 _CHUNK = 8  # records that are kept as they are; more are written as JSON, so that what they hold can go
 _MAX_TEXT = 8192  # characters of an error, beside the record of it
 _JSON = "application/json"
-_NOTHING: tuple[()] = ()
 
 
 class Part(msgspec.Struct, eq=False):
@@ -190,6 +189,11 @@ class Part(msgspec.Struct, eq=False):
         if len(self.keys) < MAX_KEYS:
             self.keys[path] = None
 
+    def stream(self) -> None:
+        """Count an event that was written to the stream."""
+        self.streamed += 1
+        self.rare = True
+
     def link(self, span_id: int, kind: str, event: int = 0) -> None:
         """Refer to another span."""
         if self.links is None:
@@ -204,8 +208,9 @@ class Part(msgspec.Struct, eq=False):
             self.extra = {}
         self.extra[key] = value
 
-    def finish(self, status: str = "unset", message: str = "") -> SpanData:
+    def finish(self) -> SpanData:
         """Make the span; the part is of no use after that."""
+        error = self.error
         found = self.fixed.copy()
         limit = self.capture.value
         if limit:
@@ -223,7 +228,7 @@ class Part(msgspec.Struct, eq=False):
             found[OUTCOME] = self.outcome
         if self.queued:
             found[QUEUE_DURATION] = max(0, self.start - self.queued) / 1e9
-        if self.rare:
+        if self.rare or error is not None:
             self._add_rare(found)
         found[SEQ_START] = self.seq
         found[SEQ_END] = self.last
@@ -241,10 +246,10 @@ class Part(msgspec.Struct, eq=False):
             self.start,
             max(self.start, self.end),
             found,
-            _NOTHING if self.error is None else (_describe(self.error, self.end),),
-            _NOTHING if self.links is None else tuple(self.links),
-            status,
-            message,
+            () if error is None else (_describe(error, self.end),),
+            () if self.links is None else tuple(self.links),
+            "unset" if error is None else "error",
+            "" if error is None else error.message[:_MAX_TEXT],
         )
 
     def _add_rare(self, found: dict[str, Value]) -> None:

@@ -3,23 +3,17 @@
 A run is a row of segments, from its start or from when it goes on to its end or its next pause, and each attempt of a
 step is one span under the segment in which it runs; an attempt that waits through a pause goes on in another span. No
 span is open while the run is paused. Every record belongs to exactly one span: to that of its attempt while this is
-open, to the segment otherwise.
-
-Events are remembered weakly, for the spans that take them: exactly as long as someone else holds their record, who
-may then still deliver them. The fold knows no clock, no exporter and no workflow.
+open, to the segment otherwise. The fold knows no clock, no exporter and no workflow.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Sequence
-from typing import assert_never
+from collections.abc import Sequence
+from typing import TypeAlias, assert_never
 
-import msgspec
-
-from otflow.records import semconv
-from otflow.records.body import Body
+from otflow.records.attempts import Attempts, Common, OfAttempt
 from otflow.records.capture import FULL, Capture, weigh
+from otflow.records.emitted import Emitted, read_saved
 from otflow.records.part import Part
 from otflow.records.record import (
     CheckpointTaken,
@@ -47,78 +41,247 @@ from otflow.records.record import (
     WaitEnded,
     WaitStarted,
 )
-from otflow.records.semconv import CANCELLED, CRASHED, ERROR, OK, PAUSED, TIMEOUT, WAITING
+from otflow.records.semconv import (
+    CANCELLED,
+    CRASHED,
+    ERROR,
+    ERROR_TYPE,
+    GEN_AI_WORKFLOW_NAME,
+    GRAPH_HASH,
+    OK,
+    OPERATION_NAME,
+    PARENT_RUN_ID,
+    PAUSED,
+    RESUMED_FROM,
+    SEGMENT_SPAN,
+    SEQ_LAST,
+    SESSION_ID,
+    TIMEOUT,
+    WAITING,
+)
 from otflow.records.span import SpanData, Value, derive_ids, derive_span_id, read_traceparent
 
 __all__ = ["RunTrace"]
 
-_Event = EventReceived | EventSent | EventBuffered
-_STOPPED = {PAUSED: WAITING, TIMEOUT: TIMEOUT, CRASHED: CRASHED}
-"""What becomes of an open attempt when its segment ends; else it is cancelled."""
+_OfRun: TypeAlias = RunStarted | RunResumed | RunPaused | RunCompleted | RunFailed | RunCancelled | RunTimedOut
+_OfSegment: TypeAlias = EventReceived | EventReleased | RetryQueued | CheckpointTaken
 
-
-class _Saved(msgspec.Struct):
-    """What a trace wants to know of saved data: the records that it refers to, and whose they are."""
-
-    events: list[_Event] = []
-    workflow: str = ""
-    digest: str = ""
-
-
-class _Left(msgspec.Struct):
-    """A closed span of an attempt that another one is to refer to."""
-
-    span_id: int
-    attempt: int
-    at: int
-    step: str
+_STOPPED = {PAUSED: WAITING, TIMEOUT: TIMEOUT, CRASHED: CRASHED, "": ""}
+"""What becomes of an open attempt when its segment ends so; otherwise it is cancelled."""
 
 
 class RunTrace:
     """The trace of one run, as far as it has come.
 
     Args:
-        first: the first record of the run that is there; mostly its `RunStarted`.
+        first: the first record that is there; mostly the `RunStarted`.
         capture: how much of the payloads goes into the spans; default `FULL`.
 
     Attributes:
-        segment: the open segment.
-        attempts: the open spans of attempts, by invocation.
-        opened: the spans that were opened, if someone put a list here; who did empties it.
-        paused: whether the run is paused.
-        ended: whether it has ended.
+        common: what all spans of the run have in common.
+        attempts: the open spans of attempts.
+        segment: the open span of the run.
+        parent_id, parent_flags: the span under which the run stands, or 0, and its trace flags.
+        paused, ended: where the run stands.
     """
 
-    __slots__ = (
-        "_anchor", "_branch", "_closing", "_ending", "_events", "_graph", "_key", "_kept", "_last", "_left",
-        "_number", "_sweep_at", "_templates", "attempts", "capture", "ended", "opened", "parent_flags", "parent_id",
-        "paused", "run", "segment", "trace_id", "workflow",
-    )  # fmt: skip
-
     def __init__(self, first: Record, capture: Capture = FULL) -> None:
-        self.run = first.run
-        self.capture = capture
-        self.trace_id, key = derive_ids(first.run)
-        self._key = key + first.at  # a run that is restored, or a run id that is used again, gets other spans
+        trace_id, self._seed = derive_ids(first.run)
+        # with the time, so that a run id that is used again gets other spans
+        self.common = Common(first.run, trace_id, self._seed + first.at, capture)
         self.parent_id = self.parent_flags = 0
-        self.workflow = self._graph = self._branch = ""
-        if isinstance(first, RunStarted):
-            self.workflow, self._graph = first.workflow, first.graph
-            trace_id, self.parent_id, self.parent_flags = read_traceparent(first.parent)
-            self.trace_id = trace_id or self.trace_id
-        elif isinstance(first, RunResumed) and first.snapshot is not None:
-            saved = _read_saved(first.snapshot)
-            self.workflow, self._graph = saved.workflow, saved.digest
+        self._emitted = Emitted()
+        self.attempts = Attempts(self.common, self._emitted)
         self.segment: Part | None = None
-        self.attempts: dict[int, Part] = {}
-        self.opened: list[Part] | None = None
         self.paused = self.ended = False
-        self._number = 0
-        self._anchor = self._last = 0  # the ids of the first and the last segment
-        self._closing: list[Part] = []
         self._ending = ""
-        self._left: dict[int, _Left] = {}
-        self._templates: dict[str, tuple[str, dict[str, Value]]] = {}
-        self._events: dict[int, tuple[weakref.ref[_Event], int]] = {}
-        self._sweep_at = 64
-        self._kept: Sequence[_Event] = ()  # events of saved data: nobody else holds these very records
+        self._graph = self._parent_run = ""
+        self._anchor = self._last = 0  # the ids of the first and of the last segment
+        match first:
+            case RunStarted(workflow=workflow, graph=graph, parent=parent, parent_run=parent_run):
+                self.common.workflow, self._graph, self._parent_run = workflow, graph, parent_run
+                trace_id, self.parent_id, self.parent_flags = read_traceparent(parent)
+                self.common.trace_id = trace_id or self.common.trace_id
+            case RunResumed():
+                self._restore(first)
+            case _:
+                pass  # a run that began before anyone looked
+
+    @property
+    def name(self) -> str:
+        """The name of the segments."""
+        return f"{SEGMENT_SPAN} {self.common.workflow}".rstrip()
+
+    def feed(self, records: Sequence[Record]) -> list[SpanData]:
+        """Take a batch: the records that one input led to. Returns the spans that it finished."""
+        finished: list[SpanData] = []
+        for record in records:
+            match record:
+                case StepStarted():
+                    self._start(record, finished)
+                case StepCompleted():
+                    part = self.attempts.open.get(record.invocation) or self._find(record)
+                    part.keep(record)
+                    self.attempts.leave(part, OK)
+                case EventSent():
+                    part = self.attempts.open.get(record.invocation) or self._find(record)
+                    part.keep(record, len(record.body.json))
+                    part.emit(record)
+                    self._emitted.remember(record.seq, record.body, record.type, record.at, part.span_id)
+                case ContextWritten():
+                    part = self.attempts.open.get(record.invocation) or self._find(record)
+                    part.keep(record, len(record.value.json), len(record.path))
+                    part.write(record.path)
+                case StreamWritten():
+                    part = self.attempts.open.get(record.invocation) or self._find(record)
+                    part.keep(record, len(record.body.json))
+                    part.stream()
+                case StepFailed() | RetryScheduled() | EventBuffered() | EventsCollected() | WaitStarted() | WaitEnded():
+                    self.attempts.work(record, self.attempts.open.get(record.invocation) or self._find(record))
+                case EventReceived() | EventReleased() | RetryQueued() | CheckpointTaken():
+                    self._note(record)
+                case _:
+                    self._move(record, finished)
+        if self.attempts.closing or self._ending:
+            self._settle(finished, records[-1].seq)
+        return finished
+
+    def close(self, outcome: str = CRASHED) -> list[SpanData]:
+        """Finish the spans that are open, because no more records come.
+
+        Args:
+            outcome: how they end; default "crashed", "" if nobody can tell.
+        """
+        finished: list[SpanData] = []
+        self.attempts.close(finished)
+        self._close_segment(outcome, finished)
+        return finished
+
+    def _start(self, record: StepStarted, finished: list[SpanData]) -> None:
+        if record.invocation in self.attempts.open:  # two batches that came as one
+            self.attempts.close(finished)
+        self.attempts.start(record, self.segment or self._open_segment(record))
+
+    def _find(self, record: OfAttempt) -> Part:
+        """Find the span of a record whose attempt has no open one."""
+        segment = self.segment or self._open_segment(record)
+        return segment if self.paused else self.attempts.go_on(record, segment)
+
+    def _note(self, record: _OfSegment) -> None:
+        segment = self.segment or self._open_segment(record)
+        segment.keep(record, *weigh(record))
+        match record:
+            case EventReceived():
+                self._emitted.remember(record.seq, record.body, record.type, record.at, segment.span_id)
+                segment.input = segment.input or record.body
+            case RetryQueued():
+                self.attempts.requeue(record)
+            case EventReleased() | CheckpointTaken():
+                pass
+            case _:
+                assert_never(record)
+
+    def _move(self, record: _OfRun, finished: list[SpanData]) -> None:
+        if isinstance(record, RunResumed):
+            self._resume(record, finished)
+        segment = self.segment or self._open_segment(record)
+        segment.keep(record, *weigh(record))
+        match record:
+            case RunStarted(carried=carried):
+                if carried is not None:
+                    self._emitted.adopt(read_saved(carried))
+            case RunResumed():
+                pass
+            case RunPaused():
+                self._ending = PAUSED
+            case RunCompleted():
+                self._end(OK)
+                body, *_ = self._emitted.recall(record.event)
+                if body is not None and segment.outputs is None:
+                    segment.outputs = [body]
+            case RunFailed():
+                self._end(ERROR)
+                segment.error = record.error
+            case RunCancelled():
+                self._end(CANCELLED)
+            case RunTimedOut(timeout=timeout):
+                self._end(TIMEOUT)
+                text = f"The run did not end within {timeout:g} seconds."
+                segment.error = Failure("otflow.errors.WorkflowTimeoutError", text)
+            case _:
+                assert_never(record)
+
+    def _end(self, outcome: str) -> None:
+        if not self.ended:  # the first end counts
+            self._ending = outcome
+        self.ended = True
+
+    def _resume(self, record: RunResumed, finished: list[SpanData]) -> None:
+        """Be ready for the next segment."""
+        self._settle(finished, record.seq - 1)  # in case that two batches came as one
+        if record.snapshot is not None:
+            self._close_segment(CRASHED, finished)
+            self._restore(record)
+        self.paused = False
+
+    def _restore(self, record: RunResumed) -> None:
+        """Go on from saved data: a branch of the run, with spans of its own."""
+        if record.snapshot is None:
+            return
+        saved = read_saved(record.snapshot)
+        self._emitted.adopt(saved)
+        self._graph = saved.digest
+        common = self.common
+        common.workflow = saved.workflow
+        common.branch = f"{record.seq}@{record.at}"
+        common.key = self._seed + record.at
+
+    def _open_segment(self, record: Record) -> Part:
+        common = self.common
+        common.segment += 1
+        fixed: dict[str, Value] = {
+            **common.attributes(),
+            OPERATION_NAME: SEGMENT_SPAN,
+            GEN_AI_WORKFLOW_NAME: common.workflow,
+            SESSION_ID: common.run,
+            GRAPH_HASH: self._graph,
+        }
+        if self._parent_run:
+            fixed[PARENT_RUN_ID] = self._parent_run
+        span_id = derive_span_id(common.key, record.seq)
+        parent = self._anchor or self.parent_id
+        segment = Part(
+            common.trace_id, span_id, parent, self.name, fixed, common.capture, record.seq, record.at, []
+        )
+        if self._last:
+            segment.link(self._last, RESUMED_FROM)
+        self._anchor = self._anchor or span_id
+        self._last = span_id
+        self.segment = segment
+        if self.paused:  # a record from outside, which does not wake the run
+            self._ending = PAUSED
+        if self.attempts.opened is not None:
+            self.attempts.opened.append(segment)
+        return segment
+
+    def _settle(self, finished: list[SpanData], seq: int) -> None:
+        """Finish what ends with the batch."""
+        self.attempts.close(finished)
+        if not self._ending:
+            return
+        if self.ended and self.segment is not None:
+            self.segment.add(SEQ_LAST, seq)
+        self._close_segment(self._ending, finished)
+
+    def _close_segment(self, outcome: str, finished: list[SpanData]) -> None:
+        segment = self.segment
+        if segment is None:
+            return
+        self.attempts.stop(_STOPPED.get(outcome, CANCELLED), segment.end, finished)
+        segment.outcome = outcome
+        if outcome == CRASHED:
+            segment.add(ERROR_TYPE, CRASHED)
+        finished.append(segment.finish())
+        self.segment = None
+        self.paused = outcome == PAUSED
+        self._ending = ""

@@ -6,6 +6,7 @@ the table of event types, when a run meets one that no signature names.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Protocol, TypeAlias, cast
@@ -52,8 +53,14 @@ def make_call(config: StepConfig, function: Callable[..., object], injector: Inj
         return partial(_call_with_injection, config, function, injector)
     step = cast("Callable[..., Coroutine[object, object, object]]", function)
     event_param, context_param = config.event_param, config.context_param
+    order = list(inspect.signature(function).parameters)
+    # by position where possible: a dict of keywords costs as much as the call
     if context_param is None:
-        return lambda event, context: step(**{event_param: event})
+        if order[:1] == [event_param]:
+            return lambda event, _: step(event)
+        return lambda event, _: step(**{event_param: event})
+    if order[:2] == [context_param, event_param]:
+        return lambda event, context: step(context, event)
     return lambda event, context: step(**{event_param: event, context_param: context})
 
 

@@ -86,90 +86,83 @@ class Crew:
     # ---------------------------------------------------------------- the loop
 
     async def _work(self) -> None:
-        ready, now, dispatcher = self.driver.ready, self.driver.now, self.driver.dispatcher
+        driver, context_of_run, task = self.driver, self.context, asyncio.current_task()
+        ready, running, dispatcher = driver.ready, driver.state.running, driver.dispatcher
+        calls, revive = driver.blueprint.calls, driver.blueprint.revive
         self._starting = False
-        turns, until = 0, now() + _TURN_NS
+        turns = since = 0
         try:
             while ready:
                 self._inline = True
                 started = ready.popleft()
                 turns += 1
-                if turns >= _TURN or started.at > until:
+                since = since or started.at
+                if turns >= _TURN or started.at - since > _TURN_NS:
                     ready.appendleft(started)
                     self._inline = False
                     await asyncio.sleep(0)
-                    turns, until = 0, now() + _TURN_NS
+                    turns = since = 0
                     continue
-                past = self._past.get(started.invocation) if self._past else None
+                failure: Exception | asyncio.CancelledError | None = None
                 context = self.base.copy()
                 try:
-                    coroutine = self._call(started)
-                    attempt = Attempt(self.link, started, past)
-                    surround = dispatcher.enter if dispatcher.scopes else None
-                    pending = context.run(begin, attempt, surround, coroutine)
+                    received = running[started.invocation].event
+                    event = received.body.live or revive(received.type, received.body)
+                    coroutine = calls[started.step](event, context_of_run)
+                    attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None)
+                    pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
+                    self._stand(started, task)
+                    value = await Drive(context, coroutine, pending)
+                    turns = since = 0
                 except StopIteration as stop:
-                    self._returned(started, stop.value)
-                except Exception as error:  # the border to user code
-                    self._raised(started, error)
-                except asyncio.CancelledError as error:
-                    self._cancelled(started, error)
+                    value = stop.value
+                except (Exception, asyncio.CancelledError) as error:  # the border to user code
+                    failure = error
+                self._inline = True
+                if self._standing:
+                    self._standing.pop(started.invocation, None)
+                if failure is None:
+                    self._returned(started, value)
                 else:
-                    await self._stand(started, Drive(context, coroutine, pending))
-                    turns, until = 0, now() + _TURN_NS
+                    self._failed(started, failure, task)
+                if driver.ending is not None and not self._standing:
+                    driver.finish()
         finally:
             self._inline = False
 
-    def _call(self, started: StepStarted) -> Coroutine[object, object, object]:
-        received = self.driver.state.running[started.invocation].event
-        event = received.body.live
-        if not isinstance(event, Event):
-            event = self.driver.blueprint.revive(received.type, received.body)
-        return self.driver.blueprint.calls[started.step](event, self.context)
-
-    async def _stand(self, started: StepStarted, drive: Drive) -> None:
-        """Await the rest of an attempt, while other workers take what is ready."""
-        driver, task = self.driver, asyncio.current_task()
+    def _stand(self, started: StepStarted, task: asyncio.Task[None] | None) -> None:
+        """Note that an attempt stands still, and let another worker take what is ready."""
         self._standing[started.invocation] = task
         self._inline = False
-        if driver.ready:
+        if self.driver.ready:
             self.wake()
-        if driver.ending is not None and task is not None:  # the step ended its own run before it stood still
+        if self.driver.ending is not None and task is not None:  # the step ended its own run before it stood still
             task.cancel()
-        failure: Exception | asyncio.CancelledError | None = None
-        value = None
-        try:
-            value = await drive
-        except (Exception, asyncio.CancelledError) as error:  # the border to user code
-            failure = error
-        finally:
-            del self._standing[started.invocation]
-        self._inline = True
-        match failure:
-            case None:
-                self._returned(started, value)
-            case asyncio.CancelledError():
-                self._cancelled(started, failure)
-            case _:
-                self._raised(started, failure)
-        if driver.ending is not None and not self._standing:
-            driver.finish()
 
     # ---------------------------------------------------------------- what attempts come to
 
     def _returned(self, started: StepStarted, value: object) -> None:
         driver = self.driver
-        key = driver.blueprint.keys.get(type(value))
+        key = driver.blueprint.keys.get(type(value)) if value is not None else ""
         if key is None or self.after_step is not None or self._past:
             self._settle(started, value)
             return
-        body = Body(value)
-        if driver.dispatcher.listening:
-            body.fix()
-        records = pass_on(driver.state, driver.now(), started, key, body)
+        body = None
+        if value is not None:
+            body = Body(value)
+            if driver.dispatcher.listening:
+                body.fix()
+        at = driver.now()
+        records = pass_on(driver.state, at, started, key, body)
         if records is None:
-            driver.feed(StepReturned(driver.now(), started.invocation, started.attempt, key, body))
-        elif driver.commit(records):
-            driver.ready.append(records[2])  # type: ignore[arg-type]  # the third is a StepStarted
+            driver.feed(StepReturned(at, started.invocation, started.attempt, key, body))
+        elif not (driver.taps or driver.dispatcher.listening) or driver.commit(records):
+            for record in records:
+                if type(record) is StepStarted:
+                    if record is records[-1]:  # what this very event started goes on here, before anything else
+                        driver.ready.appendleft(record)
+                    else:
+                        driver.ready.append(record)
 
     def _settle(self, started: StepStarted, value: object) -> None:
         """Take what an attempt returned, if it was not an event of a known type."""
@@ -235,17 +228,19 @@ class Crew:
             failed_at=at / _NS,
         )
 
-    def _cancelled(self, started: StepStarted, error: asyncio.CancelledError) -> None:
-        """Tell a cancelled run from a step that let a CancelledError out of its own doing."""
-        if self.driver.ending is not None:
-            return
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            self.driver.cancel("its task was cancelled")
-            raise error
-        fault = WorkflowRuntimeError(
-            f"Error in step '{started.step}': it raised CancelledError although nobody cancelled it: something that it "
-            "awaits was cancelled. Catch asyncio.CancelledError around that await, or let that task finish."
-        )
-        fault.__cause__ = error
-        self._raised(started, fault)
+    def _failed(
+        self, started: StepStarted, error: Exception | asyncio.CancelledError, task: asyncio.Task[None] | None
+    ) -> None:
+        """Tell a failure from a cancelled run, and from a step that let a CancelledError out of its own doing."""
+        if isinstance(error, Exception):
+            self._raised(started, error)
+        elif self.driver.ending is None:
+            if task is not None and task.cancelling():
+                self.driver.cancel("its task was cancelled")
+                raise error
+            fault = WorkflowRuntimeError(
+                f"Error in step '{started.step}': it raised CancelledError although nobody cancelled it: something "
+                "that it awaits was cancelled. Catch asyncio.CancelledError around that await, or let that task finish."
+            )
+            fault.__cause__ = error
+            self._raised(started, fault)

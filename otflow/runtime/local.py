@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from otflow.context.context import Context
 from otflow.context.current import CURRENT
 from otflow.core.collecting import may_complete
-from otflow.core.express import write_state, write_stream
+from otflow.core.express import put_aside, send, write_state, write_stream
 from otflow.core.inputs import Collect, Receive, Restore, Send, Start, Wait, WaitExpired, Write, WriteStream
 from otflow.core.snapshot import carry_out, pack, save
 from otflow.dispatcher import Dispatcher
@@ -198,13 +198,17 @@ class LocalRun:
 
     def send(self, event: Event, step: str | None) -> None:
         """Emit an event, from the step that calls or from outside."""
-        key = self._check(event, step)
+        key = self.blueprint.keys.get(type(event)) if step is None else None
+        if key is None:
+            key = self._check(event, step)
         attempt = CURRENT.get()
         body = self.driver.body(event)
-        if isinstance(attempt, Attempt) and attempt.run is self:
+        if not isinstance(attempt, Attempt) or attempt.run is not self:
+            self._here(lambda: self._receive(event, key, body, step or ""))
+        elif get_ident() != self._thread:
             self._here(lambda: self._send(attempt.started, key, body, step or ""))
         else:
-            self._here(lambda: self._receive(event, key, body, step or ""))
+            self._send(attempt.started, key, body, step or "")
 
     def _check(self, event: Event, step: str | None) -> str:
         if not isinstance(event, Event):
@@ -221,7 +225,12 @@ class LocalRun:
         return key
 
     def _send(self, started: StepStarted, key: str, body: Body, step: str) -> None:
-        if started.invocation in self._state.running:
+        records = send(self._state, self._now(), started.invocation, key, body) if not step else None
+        if records is not None:
+            if self.driver.commit(records) and len(records) > 1:
+                self.driver.ready.append(records[1])  # type: ignore[arg-type]  # the second is a StepStarted
+                self.crew.wake()
+        elif started.invocation in self._state.running:
             self._feed(Send(self._now(), started.invocation, key, body, step))
         else:  # a task that outlived its step
             self._feed(Receive(self._now(), key, body, step))
@@ -267,8 +276,14 @@ class LocalRun:
         invocation = self._state.running.get(id)
         if invocation is None:
             raise ContextStateError("collect_events() was called by a task that outlived its step.")
+        may = may_complete(self._state, id, buffer, len(expected))
+        if not may and event is invocation.event.body.live and self._state.ended is None:
+            record = put_aside(self._state, self._now(), id, buffer)
+            if record is not None:
+                self.driver.commit([record])
+                return None
         input = Collect(self._now(), id, buffer, len(expected))
-        if may_complete(self._state, id, buffer, len(expected)):
+        if may:
             key = self.blueprint.key
             input.expected = tuple([key(kind) for kind in expected])
         if event is not invocation.event.body.live:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from random import Random
 from typing import TypeVar
 
 import msgspec
@@ -95,6 +96,7 @@ def plans(draw: st.DrawFn) -> Plan:
     steps["handler"] = StepPlan("handler", draw(workers))
     routes = {kind: Route(tuple(name for name in names if kind in accepts[name])) for kind in KINDS}
     routes["Start"] = Route(tuple(names[: draw(st.integers(1, len(names)))]))
+    routes["Lost"] = Route()
     routes["StepFailed"] = Route(("handler",))
     routes["Stop"] = Route(stop=True)
     routes["Ask"] = Route(question=True)
@@ -103,15 +105,22 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan("flow", "digest", steps, routes, external, produced)
 
 
-@st.composite
-def scripts(draw: st.DrawFn, *, inputs: int = 40, restores: bool = True) -> Script:
-    """Draw a plan, and up to `inputs` inputs for a run of it."""
-    script = Script(draw(plans()), [])
-    writer = _Writer(draw, script.plan, restores=restores)
-    script.inputs.append(writer.start())
-    advance(writer.state, script.inputs[0])
-    for _ in range(draw(st.integers(0, inputs))):
-        input = writer.next()
+def scripts(*, inputs: int = 60, restores: bool = True) -> st.SearchStrategy[Script]:
+    """Draw a plan, and up to `inputs` inputs for a run of it.
+
+    Each input is one number, by which dice are thrown: that draws fast, and shrinks by leaving inputs out.
+    """
+    number = st.integers(0, 2**32)
+    few, many = st.lists(number, max_size=9), st.lists(number, min_size=inputs // 2, max_size=inputs)
+    return st.builds(lambda plan, some: _write(plan, some, restores=restores), plans(), few | many | many)
+
+
+def _write(plan: Plan, numbers: list[int], *, restores: bool) -> Script:
+    writer = _Writer(plan, restores=restores)
+    script = Script(plan, [])
+    for place, number in enumerate(numbers or [0]):
+        writer.dice = Random(number)
+        input = writer.next() if place else writer.start()
         script.inputs.append(input)
         if isinstance(input, Restore):
             writer.renew()
@@ -134,8 +143,8 @@ def restored_histories(*, inputs: int = 40) -> st.SearchStrategy[list[Record]]:
 class _Writer:
     """Draws inputs that are valid for the state, which it follows."""
 
-    def __init__(self, draw: st.DrawFn, plan: Plan, *, restores: bool) -> None:
-        self.draw = draw
+    def __init__(self, plan: Plan, *, restores: bool) -> None:
+        self.dice = Random(0)
         self.state = new_state(plan, "run")
         self.restores = restores
         self.at = NS
@@ -169,15 +178,15 @@ class _Writer:
             some["send_held"] = 6
         if self.restores:
             some["restore"] = 1
-        if self.draw(st.integers(0, 30)) == 0:
+        if self.rarely(100):
             some["end"] = 10
         return some
 
     def pick(self, *some: T) -> T:
-        return self.draw(st.sampled_from(some))
+        return self.dice.choice(some)
 
-    def rarely(self) -> bool:
-        return self.draw(st.integers(0, 5)) == 0
+    def rarely(self, sides: int = 6) -> bool:
+        return self.dice.randrange(sides) == 0
 
     def invocation(self) -> Invocation:
         return self.pick(*self.state.running.values())
@@ -204,11 +213,13 @@ class _Writer:
         return input
 
     def emitted(self) -> str:
-        return "Stop" if self.draw(st.integers(0, 25)) == 0 else self.pick(*EMITTED)
+        return "Stop" if self.rarely(100) else self.pick(*EMITTED)
 
     def raised(self) -> Input:
         at = self.invocation()
-        delay = self.pick(None, 0.0, 2.0)
+        delay = self.pick(0.0, 2.0, 2.0, None)
+        if delay is None and not self.state.plan.steps[at.step].catcher and not self.rarely():
+            delay = 2.0
         input = StepRaised(self.at, at.id, at.attempt, ERROR, delay)
         if delay is None and self.state.plan.steps[at.step].catcher:
             input.recovery_type, input.recovery = "StepFailed", self.body()
@@ -224,12 +235,14 @@ class _Writer:
         return WriteStream(self.at, self.invocation().id, "A", self.body())
 
     def collect(self) -> Input:
-        at, buffer, expected = self.invocation(), self.pick("default", "other"), self.pick(*COLLECTIONS)
+        at, buffer = self.invocation(), self.pick("default", "other")
+        fitting = [some for some in COLLECTIONS if at.event.type in some]
+        expected = self.pick(*(COLLECTIONS if self.rarely() else fitting or COLLECTIONS))
         need = len(expected)
         input = Collect(self.at, at.id, buffer, need)
         if may_complete(self.state, at.id, buffer, need):
             input.expected = expected
-        if self.rarely():
+        if self.rarely() or at.event.type not in expected:
             input.type, input.body = self.pick(*expected), self.body()
         return input
 

@@ -148,9 +148,12 @@ def test_a_run_pauses_when_nothing_executes(script):
     for state in (played.state for played in play(script)):
         executes = len(state.running) > state.waiting
         if state.ended is None and not (state.held and not state.stepwise):
-            assert bool(state.paused) == (not executes) or executes is False
-        if state.paused:
-            assert not (state.delayed and state.paused == "waiting")
+            assert bool(state.paused) == (not executes)
+        if state.paused == "delayed":
+            assert state.delayed
+        if state.paused == "stepwise":
+            assert state.stepwise
+            assert state.startable or state.held
 
 
 @given(scripts())

@@ -1,0 +1,1 @@
+"""Records to the outside: each sink is one callable for the dispatcher, and knows no other sink."""
