@@ -91,8 +91,12 @@ class Dispatcher:
         """
         for journal in self.journals:
             journal(records)
-        if self.observers:
-            self.observe(records)
+        # the same as in observe(): a call less for every batch
+        for observer in self.observers:
+            try:
+                observer(records)
+            except Exception:  # observers never harm a run
+                self._report(observer)
 
     def observe(self, records: Sequence[Record]) -> None:
         """Pass a batch to the observers only; `emit` does both."""

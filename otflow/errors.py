@@ -14,6 +14,7 @@ __all__ = [
     "ContextSerdeError",
     "ContextStateError",
     "OtflowError",
+    "UnreconstructedException",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",
     "WorkflowDone",
@@ -70,6 +71,19 @@ class ContextStateError(WorkflowRuntimeError):
     """A context was used at a moment when that is not possible."""
 
 
+class UnreconstructedException(OtflowError):
+    """Stands for an exception that was read from data, whose own class is not built from there.
+
+    Args:
+        message: the message of the exception.
+        original_type: the qualified name of its class.
+    """
+
+    def __init__(self, message: str, *, original_type: str | None = None) -> None:
+        super().__init__(message)
+        self.original_type = original_type
+
+
 @lru_cache(maxsize=256)
 def _twin(kind: type[BaseException]) -> type[WorkflowRuntimeError] | None:
     """Make the class that is both a `WorkflowRuntimeError` and `kind`; None where layouts clash."""
@@ -105,7 +119,7 @@ def wrap_step_error(error: Exception, step: str) -> WorkflowRuntimeError:
     if isinstance(error, WorkflowRuntimeError):
         return error
     message = f"Error in step '{step}': {error}"
-    kind = _twin(type(error))
+    kind = _twin(type(error))  # type: ignore[arg-type]  # classes hash by identity, whatever typeshed says
     wrapped: WorkflowRuntimeError | None = None
     if kind is not None:
         try:

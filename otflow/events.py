@@ -6,11 +6,14 @@ have a mapping face of their own. This room knows nothing of runs, steps or reco
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
+
+from otflow.errors import UnreconstructedException
 
 __all__ = [
     "DictLikeModel",
@@ -25,6 +28,7 @@ __all__ = [
     "StepStateChanged",
     "StopEvent",
     "UnhandledEvent",
+    "UnreconstructedException",
     "WorkflowCancelledEvent",
     "WorkflowFailedEvent",
     "WorkflowIdleEvent",
@@ -49,6 +53,8 @@ class DictLikeModel(BaseModel):
         ser_json_inf_nan="strings",
         ser_json_bytes="base64",
         val_json_bytes="base64",
+        # an event inside an event is written with the fields of its own class, not only with the declared ones
+        polymorphic_serialization=True,
     )
 
     if not TYPE_CHECKING:
@@ -213,6 +219,11 @@ class StepFailedEvent(Event):
     def _dump_exception(self, error: Exception) -> dict[str, str]:
         return describe_exception(error)
 
+    @field_validator("exception", mode="before")
+    @classmethod
+    def _load_exception(cls, value: object) -> object:
+        return _revive_exception(value) if isinstance(value, Mapping) else value
+
 
 class WorkflowTimedOutEvent(StopEvent):
     """The last item of the stream of a run that timed out: after `timeout` seconds, in `active_steps`."""
@@ -243,6 +254,11 @@ class WorkflowFailedEvent(StopEvent):
     @field_serializer("exception")
     def _dump_exception(self, error: Exception) -> dict[str, str]:
         return describe_exception(error)
+
+    @field_validator("exception", mode="before")
+    @classmethod
+    def _load_exception(cls, value: object) -> object:
+        return _revive_exception(value) if isinstance(value, Mapping) else value
 
 
 class InternalDispatchEvent(Event):
@@ -299,6 +315,18 @@ def describe_exception(error: BaseException) -> dict[str, str]:
     """Return type and message of an exception, for dumps of events that carry one."""
     kind = type(error)
     return {"type": f"{kind.__module__}.{kind.__qualname__}", "message": str(error)}
+
+
+def _revive_exception(dump: Mapping[str, object]) -> Exception:
+    """Make an exception of what `describe_exception` gave; only those of Python itself get their own type back."""
+    name, message = str(dump.get("type")), str(dump.get("message"))
+    kind = getattr(builtins, name.removeprefix("builtins."), None) if name.startswith("builtins.") else None
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(message)
+        except TypeError:  # UnicodeDecodeError and its like take more than a message
+            pass
+    return UnreconstructedException(message, original_type=name)
 
 
 EventType: TypeAlias = type[Event]

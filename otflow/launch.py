@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,8 +25,7 @@ from otflow.runtime.watch import narrate
 __all__ = ["Launch", "Slots", "prepare"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(NamedTuple):
     """How a run is to begin.
 
     Args:
@@ -53,12 +51,15 @@ class Launch:
     checkpoint_callback: CheckpointCallback | None
 
 
-def prepare(launch: Launch, make_start: Callable[[], StartEvent]) -> tuple[WorkflowHandler, Callable[[], None]]:
+def prepare(
+    launch: Launch, make_start: Callable[[], StartEvent], on_done: Callable[[WorkflowHandler], None]
+) -> tuple[WorkflowHandler, Callable[[], None]]:
     """Make a run ready: return its handler, and the function that begins it.
 
     Args:
         launch: how it is to begin.
         make_start: makes the start event; not called when the context brings a run that goes on.
+        on_done: called when the run has ended.
 
     Raises:
         ContextStateError: the context is in use.
@@ -74,12 +75,17 @@ def prepare(launch: Launch, make_start: Callable[[], StartEvent]) -> tuple[Workf
         )
     clock = launch.clock or _system_clock(name)
     saved = context.take_saved()
-    snapshot = _check_snapshot(blueprint, Body(json=bytes(saved.run))) if saved and saved.run is not None else None
+    snapshot = _check_snapshot(blueprint, Body(json=msgspec.json.encode(saved.run))) if saved and saved.run is not None else None
     start = None if snapshot is not None else make_start()
-    carried = _carry(context, Body(json=bytes(saved.leftovers)) if saved and saved.leftovers is not None else None)
+    carried = _carry(context, Body(json=msgspec.json.encode(saved.leftovers)) if saved and saved.leftovers is not None else None)
     run_id = read_saved(snapshot).run if snapshot is not None else launch.run_id
     handler = WorkflowHandler(ctx=context, run_id=run_id)
-    local = LocalRun(blueprint, launch.dispatcher, clock, run_id, context, handler.settle)
+
+    def settle(result: object, error: Exception | None) -> None:
+        handler.settle(result, error)
+        on_done(handler)
+
+    local = LocalRun(blueprint, launch.dispatcher, clock, run_id, context, settle)
     context.attach(local)
     if launch.verbose:
         narrate(local.driver)
@@ -87,7 +93,7 @@ def prepare(launch: Launch, make_start: Callable[[], StartEvent]) -> tuple[Workf
         take_checkpoints(local.crew, context, launch.checkpoint_callback)
     handler.attach(local, Stepper(local) if launch.stepwise else None)
     for item in saved.stream if saved is not None else ():
-        local.stream.put(blueprint.revive(item.type, Body(json=bytes(item.body))))
+        local.stream.put(blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))))
 
     def begin() -> None:
         if start is not None:
@@ -148,28 +154,27 @@ class Slots:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self._taken = 0
+        self._taken: set[WorkflowHandler] = set()
         self._waiting: deque[tuple[WorkflowHandler, Callable[[], None]]] = deque()
 
     def enter(self, handler: WorkflowHandler, begin: Callable[[], None]) -> None:
         """Begin a run, now or when a slot is free."""
         if self._limit is None:
             begin()
-            return
-        if self._taken >= self._limit:
+        elif len(self._taken) < self._limit:
+            self._taken.add(handler)
+            begin()
+        else:
             self._waiting.append((handler, begin))
+
+    def leave(self, handler: WorkflowHandler) -> None:
+        """Give the slot of a run to the one that has waited longest."""
+        if handler not in self._taken:
             return
-        self._begin(handler, begin)
-
-    def _begin(self, handler: WorkflowHandler, begin: Callable[[], None]) -> None:
-        self._taken += 1
-        handler.add_done_callback(self._leave)
-        begin()
-
-    def _leave(self, _: object) -> None:
-        self._taken -= 1
+        self._taken.discard(handler)
         while self._waiting:
-            handler, begin = self._waiting.popleft()
-            if not handler.done():  # cancelled while it waited
-                self._begin(handler, begin)
+            following, begin = self._waiting.popleft()
+            if not following.done():  # not cancelled while it waited
+                self._taken.add(following)
+                begin()
                 return

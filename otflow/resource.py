@@ -44,7 +44,7 @@ class ResourceCycleError(OtflowError, ValueError):
 
 
 class _Making:
-    """A resource that is being made: who waits for it, and what itself waits for."""
+    """A resource that is being made: when that is over, and which other one it waits for, or last did."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -151,14 +151,10 @@ class ResourceManager:
             if not _is_kept(resource):
                 return await self._make(want, _Asker(asker.step, chain, asker.making))
             making, mine = self._enter(key, resource.name, asker.making)
-            try:
-                if mine:
-                    return await self._keep(want, key, _Asker(asker.step, chain, making))
-                # asyncio.wait, because it leaves the future alone when the one who waits is cancelled
-                await asyncio.wait([asyncio.wrap_future(making.over)])
-            finally:
-                if asker.making is not None:
-                    asker.making.waits_for = None
+            if mine:
+                return await self._keep(want, key, _Asker(asker.step, chain, making))
+            # asyncio.wait, because it leaves the future alone when the one who waits is cancelled
+            await asyncio.wait([asyncio.wrap_future(making.over)])
             if making.error is not None:
                 raise making.error
             # made by another; or its maker was cancelled, and it is made here in the next round

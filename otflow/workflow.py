@@ -5,16 +5,14 @@ It collects steps, validates them, and starts runs; what a run then does is not 
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
 from otflow import telemetry
-from otflow.annotations import AnyFunction
 from otflow.context.context import Context
 from otflow.context.state_store import DictState
 from otflow.decorators import step_config
@@ -35,6 +33,7 @@ from otflow.runtime.checkpoints import CheckpointCallback
 from otflow.runtime.clock import Clock
 from otflow.service import ServiceManager
 from otflow.signature import StepConfig
+from otflow.steps import AddStep, StepFunctions, list_functions
 
 __all__ = ["Workflow"]
 
@@ -50,35 +49,6 @@ class SavedPosition(Protocol):
 class _Injection(NamedTuple):
     resources: ResourceManager
     services: ServiceManager
-
-
-class _AddStep:
-    """`add_step`: on a class it adds to the class, on an instance to that instance only."""
-
-    def __get__(self, instance: Workflow | None, owner: type[Workflow]) -> Callable[[AnyFunction], None]:
-        target = owner if instance is None else instance
-
-        def add_step(func: AnyFunction) -> None:
-            """Add a free function that `@step` has marked.
-
-            Raises:
-                WorkflowValidationError: it is not marked, or a step has its name.
-            """
-            name = getattr(func, "__name__", repr(func))
-            if step_config(func) is None:
-                raise WorkflowValidationError(f"Step function {name} is missing the `@step` decorator.")
-            if name in (*owner._class_steps(), *(instance._added if instance is not None else ())):
-                raise WorkflowValidationError(
-                    f"A step {name} is already part of this workflow, please choose another name."
-                )
-            # each class has its own table: a step added to one is no step of its siblings
-            if "_added" not in target.__dict__:
-                target._added = {}
-            target._added[name] = func
-            if instance is not None:
-                instance._blueprint = None
-
-        return add_step
 
 
 class Workflow:
@@ -113,8 +83,7 @@ class Workflow:
         'Hello, Ada!'
     """
 
-    _added: ClassVar[dict[str, AnyFunction]] = {}
-    add_step = _AddStep()
+    add_step = AddStep()
 
     def __init__(
         self,
@@ -142,36 +111,19 @@ class Workflow:
         self._dispatcher = dispatcher
         self._clock = clock
         self._blueprint: Blueprint | None = None
+        self._built_at = -1
         self._valid: tuple[Blueprint, int, bool] | None = None
-        self._live: dict[WorkflowHandler, Context[Any]] = {}
-        if self._functions():  # with no step yet, free functions may follow
+        self._live: set[WorkflowHandler] = set()
+        if list_functions(self):  # with no step yet, free functions may follow
             self._ready()
 
     # ---------------------------------------------------------------- steps
 
-    @classmethod
-    def _class_steps(cls) -> dict[str, AnyFunction]:
-        """Return the marked functions of the class, bases first, by attribute name."""
-        found: dict[str, AnyFunction] = {}
-        for kind in reversed(cls.__mro__):
-            for name, value in vars(kind).items():
-                if step_config(value) is not None:
-                    found[name] = value
-                else:
-                    found.pop(name, None)  # a subclass may replace a step by something that is none
-            found.update(vars(kind).get("_added", {}))
-        return found
-
-    def _functions(self) -> dict[str, Callable[..., object]]:
-        added = vars(self).get("_added", {})
-        methods = {name: getattr(self, name, func) for name, func in self._class_steps().items()}
-        free = {n for kind in type(self).__mro__ for n in vars(kind).get("_added", {})}
-        return {**{n: self._class_steps()[n] if n in free else m for n, m in methods.items()}, **added}
-
     def _ready(self) -> Blueprint:
-        """Return the blueprint, built anew if steps came since."""
-        functions = self._functions()
-        if self._blueprint is None or len(self._blueprint.calls) != len(functions):
+        """Return the blueprint, built anew if a step was added anywhere since."""
+        if self._blueprint is None or self._built_at != StepFunctions.generation:
+            self._built_at = StepFunctions.generation
+            functions = list_functions(self)
             configs = [config for func in functions.values() if (config := step_config(func)) is not None]
             if not configs:
                 raise WorkflowConfigurationError(
@@ -259,11 +211,11 @@ class Workflow:
         del validate_resources
         blueprint = self._ready()
         services = self._injection.services
-        if self._valid is None or self._valid[:2] != (blueprint, len(services)):
+        if self._valid is None or self._valid[0] is not blueprint or self._valid[1] != len(services):
             hitl = validate_graph(blueprint.graph, skip=self._skip, services=services)
+            if validate_resource_configs:
+                _check_config_files(blueprint.graph.steps.values())
             self._valid = (blueprint, len(services), hitl)
-        if validate_resource_configs:
-            _check_config_files(blueprint.graph.steps.values())
         return self._valid[2]
 
     # ---------------------------------------------------------------- runs
@@ -313,9 +265,8 @@ class Workflow:
             verbose=self._verbose,
             checkpoint_callback=checkpoint_callback,
         )
-        handler, begin = prepare(launch, lambda: self._start_event(blueprint, start_event, kwargs))
-        self._live[handler] = context
-        handler.add_done_callback(self._forget)
+        handler, begin = prepare(launch, lambda: self._start_event(blueprint, start_event, kwargs), self._forget)
+        self._live.add(handler)
         self._slots.enter(handler, begin)
         return handler
 
@@ -341,8 +292,9 @@ class Workflow:
         """Tell whether no run of this instance goes on."""
         return not self._live
 
-    def _forget(self, handler: asyncio.Future[Any]) -> None:
-        self._live.pop(handler, None)  # type: ignore[call-overload]  # it is the handler, seen as a future
+    def _forget(self, handler: WorkflowHandler) -> None:
+        self._live.discard(handler)
+        self._slots.leave(handler)
 
     def _start_event(self, blueprint: Blueprint, given: StartEvent | None, kwargs: dict[str, Any]) -> StartEvent:
         kind = blueprint.graph.start or StartEvent

@@ -6,15 +6,17 @@ idle desk while none does. It never knows workflows, tasks or records.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
+
+from pydantic import BaseModel
 
 from otflow.context.current import CURRENT, AttemptView, RunLink
 from otflow.context.idle import IdleDesk
 from otflow.context.saved import SavedContext, pack_context, repack_context, unpack_context
 from otflow.context.serializers import BaseSerializer, JsonSerializer
-from otflow.context.state_store import DELETED, DictState, InMemoryStateStore
+from otflow.context.state_store import DELETED, InMemoryStateStore, make_state
 from otflow.errors import ContextStateError, WorkflowRuntimeError
 from otflow.events import Event
 from otflow.records.body import Body
@@ -25,7 +27,7 @@ __all__ = ["Context", "ContextOwner"]
 DEFAULT_WAIT = 2000.0
 """Seconds that `wait_for_event` waits when it is not told otherwise."""
 
-State = TypeVar("State")
+State = TypeVar("State", bound=BaseModel)
 E2 = TypeVar("E2", bound=Event)
 _MISSING = object()
 
@@ -88,7 +90,7 @@ class Context(Generic[State]):
     def store(self) -> InMemoryStateStore[State]:
         """The state: `get`, `set`, `edit_state`, `get_state`, `set_state`, `clear`."""
         if self._store is None:
-            self._store = InMemoryStateStore(_make_state(self._owner), self._written)
+            self._store = InMemoryStateStore(make_state(self._owner.state_type), self._written)
         return self._store
 
     def _written(self, path: str, value: object) -> None:
@@ -243,8 +245,9 @@ class Context(Generic[State]):
         """Tell the calling step about its earlier attempts."""
         attempt = self._inside("retry_info()")
         elapsed, error, failed_at = attempt.failures
+        when = datetime.fromtimestamp(failed_at, UTC) if failed_at is not None else None
         return RetryInfo(
-            retry_number=attempt.number - 1, elapsed_seconds=elapsed, last_exception=error, last_failed_at=failed_at
+            retry_number=attempt.number - 1, elapsed_seconds=elapsed, last_exception=error, last_failed_at=when
         )
 
     @classmethod
@@ -327,20 +330,8 @@ class Context(Generic[State]):
         context = cls(workflow)
         saved = unpack_context(data)
         context._saved = saved
-        context._store = InMemoryStateStore.from_dict(saved.state, serializer or JsonSerializer())
+        used = (serializer or JsonSerializer()).with_types(workflow.state_type, *workflow.event_types)
+        context._store = InMemoryStateStore.from_dict(saved.state, used)
         context._store.written = context._written
         context._touched = True
         return context
-
-
-def _make_state(owner: ContextOwner) -> object:
-    kind = owner.state_type
-    if kind is DictState:
-        return DictState()
-    try:
-        return kind()
-    except Exception as error:
-        raise WorkflowRuntimeError(
-            f"The state of workflow '{owner.workflow_name}' cannot be made: {kind.__name__}() needs arguments "
-            f"({error}). Give every field of {kind.__name__} a default."
-        ) from error

@@ -80,7 +80,7 @@ class AttemptView(Protocol):
 
     @property
     def failures(self) -> tuple[float, Exception | None, float | None]:
-        """Seconds since the first failure, the last exception, and when it was raised (seconds since the epoch)."""
+        """Seconds since the first attempt began, the last exception, and when it was raised (since the epoch)."""
 
 
 CURRENT: ContextVar[AttemptView | None] = ContextVar("otflow_attempt", default=None)

@@ -33,11 +33,12 @@ class IdleDesk:
 
     async def wait(self, kind: type[Event], requirements: Mapping[str, object], timeout: float | None) -> Event:
         """Stand still until `send` brings an event of this type; `timeout` in seconds."""
-        wait = (kind, Body(dict(requirements)), asyncio.get_running_loop().create_future())
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        wait = (kind, Body(dict(requirements)), future)
         self._waits.append(wait)
         try:
             async with asyncio.timeout(timeout):
-                return await wait[2]
+                return await future
         finally:
             self._waits.remove(wait)
 

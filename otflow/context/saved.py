@@ -23,7 +23,7 @@ class StreamItem(msgspec.Struct):
     """An event of the stream that nobody has read yet."""
 
     type: str
-    body: msgspec.Raw
+    body: Any
 
 
 class SavedContext(msgspec.Struct, omit_defaults=True):
@@ -32,8 +32,8 @@ class SavedContext(msgspec.Struct, omit_defaults=True):
     otflow_context: int
     is_running: bool
     state: dict[str, Any]
-    run: msgspec.Raw | None = None
-    leftovers: msgspec.Raw | None = None
+    run: dict[str, Any] | None = None
+    leftovers: dict[str, Any] | None = None
     stream: list[StreamItem] = []
 
 
@@ -51,10 +51,10 @@ def pack_context(
     """
     saved = SavedContext(_FORMAT, run is not None, state)
     if run is not None:
-        saved.run = msgspec.Raw(_checked(run, "a queued or running event"))
+        saved.run = msgspec.json.decode(_checked(run, "a queued or running event"))
     if leftovers is not None:
-        saved.leftovers = msgspec.Raw(_checked(leftovers, "a collected event"))
-    saved.stream = [StreamItem(kind, msgspec.Raw(_checked(body, f"the streamed {kind}"))) for kind, body in stream]
+        saved.leftovers = msgspec.json.decode(_checked(leftovers, "a collected event"))
+    saved.stream = [StreamItem(kind, msgspec.json.decode(_checked(body, f"the streamed {kind}"))) for kind, body in stream]
     data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(saved))
     return data
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -34,6 +34,16 @@ DELETED: Final = _Deletion.DELETED
 """What stands in the place of a value when a key was removed."""
 
 _NOT_THERE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+@runtime_checkable
+class _Indexed(Protocol):
+    def __getitem__(self, index: int, /) -> object: ...
+
+
+@runtime_checkable
+class _Settable(Protocol):
+    def __setitem__(self, index: int, value: object, /) -> None: ...
 
 
 class StatePathError(OtflowError, ValueError, AttributeError):
@@ -139,10 +149,14 @@ def _step(place: object, segment: str) -> object:
         return place[segment]
     if isinstance(place, BaseModel):
         return _read_field(place, segment)
-    inside: Any = place  # asked below what it can do
-    if segment.lstrip("-").isdigit() and hasattr(place, "__getitem__"):
-        return inside[int(segment)]
-    return getattr(place, segment)
+    if _is_index(segment) and isinstance(place, _Indexed):
+        return place[int(segment)]
+    found: object = getattr(place, segment)
+    return found
+
+
+def _is_index(segment: str) -> bool:
+    return segment.removeprefix("-").isdecimal()
 
 
 def _read_field(model: BaseModel, name: str) -> object:
@@ -166,24 +180,26 @@ def _assign(place: object, segment: str, value: object, path: str) -> None:
     if isinstance(place, BaseModel) and segment in type(place).model_fields:
         _assign_field(place, segment, value)
         return
-    inside: Any = place  # tried below what it can do
     try:
-        extra = inside.__pydantic_extra__ if isinstance(place, BaseModel) else None
-        if (
-            extra is not None
-            and not _is_property(inside, segment)
-            and segment not in inside.__private_attributes__
-        ):
+        extra = _undeclared(place, segment)
+        if extra is not None:
             extra[segment] = value
-        elif segment.lstrip("-").isdigit() and hasattr(place, "__setitem__"):
-            inside[int(segment)] = value
+        elif _is_index(segment) and isinstance(place, _Settable):
+            place[int(segment)] = value
         else:
-            setattr(inside, segment, value)
+            setattr(place, segment, value)
     except _NOT_THERE as error:
         raise StatePathError(
             f"Path '{path}' cannot be set: {type(place).__name__} takes nothing under '{segment}' ({error}). "
             "Put a dict there first, or declare the field."
         ) from error
+
+
+def _undeclared(place: object, name: str) -> dict[str, object] | None:
+    """Return where a model keeps undeclared fields, if that is where this name belongs."""
+    if not isinstance(place, BaseModel) or name in place.__private_attributes__ or _is_property(place, name):
+        return None
+    return place.__pydantic_extra__
 
 
 def _assign_field(model: BaseModel, name: str, value: object) -> None:
@@ -200,12 +216,11 @@ def _assign_field(model: BaseModel, name: str, value: object) -> None:
 
 
 def _delete(place: object, segment: str) -> None:
-    inside: Any = place  # a dict, a model or a list; anything else raises
     if isinstance(place, BaseModel) and place.__pydantic_extra__ and segment in place.__pydantic_extra__:
         del place.__pydantic_extra__[segment]
     elif isinstance(place, dict):
         place.pop(segment, None)
     elif isinstance(place, list):
-        del inside[int(segment)]
+        del place[int(segment)]
     elif hasattr(place, segment):
         delattr(place, segment)

@@ -110,9 +110,9 @@ class InMemoryStateStore(Generic[StateT]):
         # how many hold the lock or wait for it; while there are any, everyone goes the long way
         self._claims = 0
         self._lock: asyncio.Lock | None = None
-        self._editor: asyncio.Task[Any] | None = None
+        self._editor: asyncio.Task[object] | None = None
         self._snapshot: Snapshot | None = None
-        self._plain: dict[str, Any] | None = None
+        self._plain: dict[str, object] | None = None
         self._open_short_way()
 
     @property
@@ -162,7 +162,12 @@ class InMemoryStateStore(Generic[StateT]):
             if self.written is not None:
                 self.written(path, value)
             return
-        await self._write(path, lambda: self._put(path, value))
+
+        def put() -> object:
+            set_by_path(self._state, path, value)
+            return value
+
+        await self._write(path, put)
 
     async def get_state(self) -> StateT:
         """Return a shallow copy of the state: its own keys, but the same values."""
@@ -199,7 +204,7 @@ class InMemoryStateStore(Generic[StateT]):
             part = Snapshot(self._state)
             try:
                 yield self._state
-            except BaseException:
+            except BaseException:  # a cancelled edit is taken back too
                 self._state = cast("StateT", part.restore())
                 raise
             return
@@ -208,7 +213,7 @@ class InMemoryStateStore(Generic[StateT]):
             self._editor, self._snapshot = _running_task(), (snapshot := Snapshot(self._state))
             try:
                 yield self._state
-            except BaseException:
+            except BaseException:  # a cancelled edit is taken back too
                 self._state = cast("StateT", snapshot.restore())
                 raise
             finally:
@@ -219,7 +224,7 @@ class InMemoryStateStore(Generic[StateT]):
         finally:
             self._release()
 
-    def to_dict(self, serializer: BaseSerializer) -> dict[str, Any]:
+    def to_dict(self, serializer: BaseSerializer) -> dict[str, object]:
         """Return the state as plain data: by key for a `DictState`, as a whole for any other class.
 
         Args:
@@ -236,7 +241,7 @@ class InMemoryStateStore(Generic[StateT]):
     @classmethod
     def from_dict(
         cls,
-        serialized_state: Mapping[str, Any],
+        serialized_state: Mapping[str, object],
         serializer: BaseSerializer,
         written: Callable[[str, object], None] | None = None,
     ) -> Self:
@@ -287,7 +292,7 @@ class InMemoryStateStore(Generic[StateT]):
         self._lock = self._lock or asyncio.Lock()
         try:
             await self._lock.acquire()
-        except BaseException:
+        except BaseException:  # who was cancelled waits no longer
             self._claims -= 1
             self._open_short_way()
             raise
@@ -305,10 +310,6 @@ class InMemoryStateStore(Generic[StateT]):
             state: BaseModel = self._state
             self._plain = state.to_dict() if type(state) is DictState else None
 
-    def _put(self, path: str, value: object) -> object:
-        set_by_path(self._state, path, value)
-        return value
-
     def _replace(self, state: StateT) -> StateT:
         if self._snapshot is not None and type(state) is self.state_type:
             pour(state, self._state)  # the editor goes on with the object that it has
@@ -321,7 +322,7 @@ class InMemoryStateStore(Generic[StateT]):
             self.written(path, value)
 
 
-def _running_task() -> asyncio.Task[Any] | None:
+def _running_task() -> asyncio.Task[object] | None:
     try:
         return asyncio.current_task()
     except RuntimeError:  # no loop: somebody drives the coroutine by hand
@@ -369,7 +370,7 @@ def _dump_keys(state: BaseModel, serializer: BaseSerializer) -> dict[str, dict[s
     return {_DATA: dump}
 
 
-def _load_state(data: Mapping[str, Any], serializer: BaseSerializer) -> BaseModel:
+def _load_state(data: Mapping[str, object], serializer: BaseSerializer) -> BaseModel:
     dump = data.get("state_data") if isinstance(data, Mapping) else None
     if isinstance(data, Mapping) and not data:
         return DictState()

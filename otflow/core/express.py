@@ -1,4 +1,4 @@
-"""The most frequent inputs, each in one piece: an attempt returns or sends an event, the state or the stream is written.
+"""The most frequent inputs, each in one piece: a run begins, an attempt returns or sends an event, something is written.
 
 What happens here is what `decide` and `evolve` would do: the same records, the same state. A property test holds it to
 that. It is written out because these inputs are nearly all that a run ever gets, and every function call in their way
@@ -7,20 +7,24 @@ is paid by every step. What is out of the ordinary is left to `advance`.
 
 from __future__ import annotations
 
+from otflow.core.inputs import Start
 from otflow.core.plan import NOWHERE
-from otflow.core.state import Invocation, Lane, RunState
+from otflow.core.state import Ended, Invocation, Lane, RunState
 from otflow.records.body import Body
 from otflow.records.record import (
     ContextWritten,
     EventBuffered,
+    EventReceived,
     EventSent,
     Record,
+    RunCompleted,
+    RunStarted,
     StepCompleted,
     StepStarted,
     StreamWritten,
 )
 
-__all__ = ["pass_on", "put_aside", "send", "write_state", "write_stream"]
+__all__ = ["begin", "pass_on", "put_aside", "send", "stop", "write_state", "write_stream"]
 
 
 def pass_on(state: RunState, at: int, started: StepStarted, kind: str, body: Body | None) -> list[Record] | None:
@@ -108,6 +112,50 @@ def send(state: RunState, at: int, id: int, kind: str, body: Body) -> list[Recor
         return [sent]
     state.seq = seq + 1
     return [sent, _start(state, at, seq + 1, lane, new)]
+
+
+def stop(state: RunState, at: int, started: StepStarted, kind: str, body: Body) -> list[Record] | None:
+    """Take the stop event that an attempt returned.
+
+    Returns:
+        `StepCompleted`, `EventSent`, `RunCompleted`. None when the case is not this simple.
+    """
+    invocation = state.running.get(started.invocation)
+    if state.stepwise or state.paused or state.ended is not None or invocation is None or invocation.waits:
+        return None
+    if kind in state.waits_by_type or invocation.attempt != started.attempt:
+        return None
+    seq, run, id = state.seq, state.run, started.invocation
+    sent = EventSent(seq + 2, run, at, id, kind, body, "", True, False, invocation.recoveries)
+    del state.running[id]
+    lane = state.lanes[started.step]
+    lane.running -= 1
+    if len(lane.queue) > lane.promised:
+        lane.promised += 1
+        state.startable.append(started.step)
+    state.latest = sent
+    state.ended = Ended("completed", seq + 3)
+    state.seq = seq + 3
+    return [StepCompleted(seq + 1, run, at, id, started.attempt), sent, RunCompleted(seq + 3, run, at, seq + 2)]
+
+
+def begin(state: RunState, input: Start) -> list[Record] | None:
+    """Take the start of a run whose start event goes to one step.
+
+    Returns:
+        `RunStarted`, `EventReceived`, `StepStarted`. None when the case is not this simple.
+    """
+    name = state.plan.routes.get(input.type, NOWHERE).sole
+    if not name or input.stepwise or input.carried is not None:
+        return None
+    run, at, plan = state.run, input.at, state.plan
+    parent = input.parent, input.parent_run, input.parent_invocation
+    started = RunStarted(1, run, at, plan.workflow, plan.digest, input.timeout, False, *parent)
+    received = EventReceived(2, run, at, input.type, input.body)
+    state.timeout = input.timeout
+    state.latest = received
+    state.seq = 3
+    return [started, received, _start(state, at, 3, state.lanes[name], Invocation(name, received))]
 
 
 def put_aside(state: RunState, at: int, id: int, buffer: str) -> Record | None:

@@ -7,7 +7,6 @@ records that brought them, so their bodies live exactly as long as someone may s
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
@@ -71,8 +70,7 @@ class Buffer(msgspec.Struct):
     expected: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(slots=True)
-class Lane:
+class Lane(msgspec.Struct):
     """One step in one run: its queue, its running count, its buffers.
 
     `promised` counts how often the lane stands in `RunState.startable`: one place for each queued invocation that
@@ -82,8 +80,8 @@ class Lane:
     plan: StepPlan
     running: int = 0
     promised: int = 0
-    queue: deque[Invocation] = field(default_factory=deque)
-    buffers: dict[str, Buffer] = field(default_factory=dict)
+    queue: deque[Invocation] = msgspec.field(default_factory=deque)
+    buffers: dict[str, Buffer] = msgspec.field(default_factory=dict)
 
 
 class Ended(msgspec.Struct):
@@ -93,8 +91,7 @@ class Ended(msgspec.Struct):
     seq: int
 
 
-@dataclass(slots=True)
-class RunState:
+class RunState(msgspec.Struct):
     """All that a run is, between two inputs.
 
     `startable` names the lanes whose first queued invocation may start, in order. `failed` is the invocation of the
@@ -112,19 +109,19 @@ class RunState:
     stepwise: bool = False
     paused: str = ""
     ended: Ended | None = None
-    startable: deque[str] = field(default_factory=deque)
-    running: dict[int, Invocation] = field(default_factory=dict)
-    delayed: dict[int, Invocation] = field(default_factory=dict)
+    startable: deque[str] = msgspec.field(default_factory=deque)
+    running: dict[int, Invocation] = msgspec.field(default_factory=dict)
+    delayed: dict[int, Invocation] = msgspec.field(default_factory=dict)
     failed: Invocation | None = None
     latest: Delivered | None = None
-    waits: dict[int, Wait] = field(default_factory=dict)
-    waits_by_type: dict[str, dict[int, Wait]] = field(default_factory=dict)
+    waits: dict[int, Wait] = msgspec.field(default_factory=dict)
+    waits_by_type: dict[str, dict[int, Wait]] = msgspec.field(default_factory=dict)
     waiting: int = 0
-    reopened: set[tuple[int, str, int]] = field(default_factory=set)
-    mail: dict[str, deque[Delivered]] = field(default_factory=dict)
-    held: dict[int, EventSent] = field(default_factory=dict)
+    reopened: set[tuple[int, str, int]] = msgspec.field(default_factory=set)
+    mail: dict[str, deque[Delivered]] = msgspec.field(default_factory=dict)
+    held: dict[int, EventSent] = msgspec.field(default_factory=dict)
     questions: int = 0
-    unhandled: deque[Delivered] = field(default_factory=lambda: deque(maxlen=KEPT_UNHANDLED))
+    unhandled: deque[Delivered] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT_UNHANDLED))
     writes: int = 0
 
 

@@ -5,7 +5,7 @@ Bodies stand in the JSON as what they say, not as text in text, so that a journa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -36,9 +36,8 @@ def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
 
 
-def encode_all(records: Sequence[Record]) -> bytes:
-    """Write records as one JSON array."""
-    return _ENCODER.encode(records)
+encode_all: Callable[[Sequence[Record]], bytes] = _ENCODER.encode
+"""Writes records as one JSON array."""
 
 
 def decode(data: bytes | str) -> Record:

@@ -23,8 +23,12 @@ __all__ = ["Attempt", "Drive", "Past", "begin", "call_in_thread"]
 
 
 class Past(NamedTuple):
-    """What the earlier attempts of an invocation left: times in nanoseconds since the epoch."""
+    """What the earlier attempts of an invocation left: times in nanoseconds since the epoch.
 
+    `began_at` is when the first attempt began, `first_at` when it failed, `last_at` when the last one did.
+    """
+
+    began_at: int
     first_at: int
     last_at: int
     error: Exception
@@ -57,11 +61,11 @@ class Attempt(msgspec.Struct, eq=False):
 
     @property
     def failures(self) -> tuple[float, Exception | None, float | None]:
-        """Seconds since the first failure, the last exception, and when it was raised (seconds since the epoch)."""
+        """Seconds since the first attempt began, the last exception, and when it was raised (since the epoch)."""
         if self.past is None:
             return 0.0, None, None
-        first_at, last_at, error = self.past
-        return (self.started.at - first_at) / 1e9, error, last_at / 1e9
+        past = self.past
+        return (self.started.at - past.began_at) / 1e9, past.error, past.last_at / 1e9
 
     def count(self, waiter: str) -> int:
         """Count how often this attempt has waited under one name; the first time is 0."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from otflow.context.context import Context
 from otflow.core.plan import Plan, Route, StepPlan
@@ -37,7 +37,7 @@ class Injector(Protocol):
         """The services of the workflow."""
 
 
-StepCall: TypeAlias = Callable[[Event, "Context[object]"], Coroutine[object, object, object]]
+StepCall: TypeAlias = Callable[[Event, "Context[Any]"], Coroutine[object, object, object]]
 """Makes the coroutine of one attempt; nothing of the step has run yet."""
 
 
@@ -65,7 +65,7 @@ def make_call(config: StepConfig, function: Callable[..., object], injector: Inj
 
 
 async def _call_with_injection(
-    config: StepConfig, function: Callable[..., object], injector: Injector, event: Event, context: Context[object]
+    config: StepConfig, function: Callable[..., object], injector: Injector, event: Event, context: Context[Any]
 ) -> object:
     arguments: dict[str, object] = {config.event_param: event}
     if config.context_param is not None:

@@ -11,11 +11,11 @@ import asyncio
 import contextvars
 import zlib
 from collections.abc import Callable, Coroutine
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from otflow.context.context import Context
 from otflow.context.current import RunLink
-from otflow.core.express import pass_on
+from otflow.core.express import pass_on, stop
 from otflow.core.inputs import StepRaised, StepReturned
 from otflow.errors import WorkflowRuntimeError
 from otflow.events import Event, StepFailedEvent
@@ -44,7 +44,7 @@ class Crew:
         context: the context that steps get.
     """
 
-    def __init__(self, driver: Driver, link: RunLink, context: Context[object]) -> None:
+    def __init__(self, driver: Driver, link: RunLink, context: Context[Any]) -> None:
         self.driver = driver
         self.link = link
         self.context = context
@@ -53,7 +53,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._inline = False  # a worker is running step code, or between two steps, right now
         self._starting = False  # a worker task was made and has not begun
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[None] | None] = set()
         self._standing: dict[int, asyncio.Task[None] | None] = {}  # the tasks of attempts that stand still
         self._past: dict[int, Past] = {}
         driver.wake = self.wake
@@ -63,9 +63,8 @@ class Crew:
         """See to it that someone takes what is ready."""
         if not self._inline and not self._starting:
             self._starting = True
-            worker = self._loop.create_task(self._work(), context=self.base.copy())
-            self._workers.add(worker)
-            worker.add_done_callback(self._left)
+            # the loop itself refers to tasks only weakly
+            self._workers.add(self._loop.create_task(self._work(), context=self.base.copy()))
 
     def dismiss(self) -> bool:
         """Cancel every attempt that stands still; tell whether there are any."""
@@ -73,15 +72,6 @@ class Crew:
             if task is not None:
                 task.cancel()
         return bool(self._standing)
-
-    def _left(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        if worker.cancelled():
-            self.driver.cancel("its task was cancelled")
-            return
-        error = worker.exception()
-        if isinstance(error, Exception):  # a fault of otflow itself: never a silent hang
-            self.driver.fail(error)
 
     # ---------------------------------------------------------------- the loop
 
@@ -104,10 +94,12 @@ class Crew:
                     turns = since = 0
                     continue
                 failure: Exception | asyncio.CancelledError | None = None
+                value: object = None
                 context = self.base.copy()
                 try:
                     received = running[started.invocation].event
-                    event = received.body.live or revive(received.type, received.body)
+                    live = received.body.live
+                    event = live if isinstance(live, Event) else revive(received.type, received.body)
                     coroutine = calls[started.step](event, context_of_run)
                     attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None)
                     pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
@@ -127,8 +119,11 @@ class Crew:
                     self._failed(started, failure, task)
                 if driver.ending is not None and not self._standing:
                     driver.finish()
+        except Exception as error:  # a fault of otflow itself: never a silent hang
+            driver.fail(error)
         finally:
             self._inline = False
+            self._workers.discard(task)
 
     def _stand(self, started: StepStarted, task: asyncio.Task[None] | None) -> None:
         """Note that an attempt stands still, and let another worker take what is ready."""
@@ -155,7 +150,12 @@ class Crew:
         at = driver.now()
         records = pass_on(driver.state, at, started, key, body)
         if records is None:
-            driver.feed(StepReturned(at, started.invocation, started.attempt, key, body))
+            ends = body is not None and driver.state.plan.routes[key].stop
+            last = stop(driver.state, at, started, key, body) if ends and body is not None else None
+            if last is None:
+                driver.feed(StepReturned(at, started.invocation, started.attempt, key, body))
+            else:
+                driver.act(last)
         elif not (driver.taps or driver.dispatcher.listening) or driver.commit(records):
             for record in records:
                 if type(record) is StepStarted:
@@ -197,7 +197,7 @@ class Crew:
         if driver.ending is not None:
             return
         id, at = started.invocation, driver.now()
-        first_at = self._past[id].first_at if id in self._past else at
+        began_at, first_at = self._past[id][:2] if id in self._past else (started.at, at)
         delay: float | None = None
         policy = driver.blueprint.graph.steps[started.step].retry_policy
         if policy is not None and not final:
@@ -208,7 +208,7 @@ class Crew:
                 error = fault
         input = StepRaised(at, id, started.attempt, describe_failure(error), delay)
         if delay is not None:
-            self._past[id] = Past(first_at, at, error)
+            self._past[id] = Past(began_at, first_at, at, error)
         else:
             self._past.pop(id, None)
             if driver.state.plan.steps[started.step].catcher and not final:

@@ -84,7 +84,10 @@ class Driver:
 
     def feed(self, input: Input) -> Sequence[Record]:
         """Take an input: decide, commit, act. Returns the batch; an empty one if it was not committed."""
-        records = advance(self.state, input)
+        return self.act(advance(self.state, input))
+
+    def act(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Commit a batch by which the state has moved, and do what follows. Returns it, or an empty one."""
         if not records or not self.commit(records):
             return ()
         for record in records:

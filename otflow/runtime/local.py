@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from otflow.context.context import Context
 from otflow.context.current import CURRENT
 from otflow.core.collecting import may_complete
-from otflow.core.express import put_aside, send, write_state, write_stream
+from otflow.core.express import begin, put_aside, send, write_state, write_stream
 from otflow.core.inputs import Collect, Receive, Restore, Send, Start, Wait, WaitExpired, Write, WriteStream
 from otflow.core.snapshot import carry_out, pack, save
 from otflow.dispatcher import Dispatcher
@@ -99,19 +99,24 @@ class LocalRun:
         parent = CURRENT.get()
         started = parent.started if isinstance(parent, Attempt) else None
         key = self.blueprint.key(type(event))
-        self._feed(
-            Start(
-                self._now(),
-                key,
-                driver.body(event),
-                timeout,
-                stepwise,
-                driver.dispatcher.origin(),
-                started.run if started is not None else "",
-                started.invocation if started is not None else 0,
-                carried,
-            )
+        if carried is not None and driver.dispatcher.listening:
+            carried.fix()
+        input = Start(
+            self._now(),
+            key,
+            driver.body(event),
+            timeout,
+            stepwise,
+            driver.dispatcher.origin() if driver.dispatcher.scopes else "",
+            started.run if started is not None else "",
+            started.invocation if started is not None else 0,
+            carried,
         )
+        records = begin(self._state, input)
+        if records is None:
+            self._feed(input)
+        else:
+            driver.act(records)
         if timeout is not None:
             driver.start_deadline(timeout)
         self._begin()
@@ -341,7 +346,8 @@ class LocalRun:
 
     def running_steps(self) -> list[str]:
         """Name the steps that run now."""
-        return list(dict.fromkeys(invocation.step for invocation in self._state.running.values()))
+        running = self._state.running.values() if self._state.ended is None else ()
+        return list(dict.fromkeys(invocation.step for invocation in running))
 
     def save(self) -> tuple[Body | None, Body | None, Sequence[tuple[str, Body]]]:
         """Give a snapshot if the run can go on, what it leaves to the next run, and the unread stream."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from otflow.core.inputs import Release
 from otflow.errors import WorkflowCancelledByUser, WorkflowRuntimeError
@@ -27,7 +28,7 @@ class Stepper:
         self._returned: asyncio.Future[None] | None = None
         local.driver.taps = (*local.driver.taps, self._watch)
 
-    async def step(self, handler: asyncio.Future[object]) -> list[Event] | None:
+    async def step(self, handler: asyncio.Future[Any]) -> list[Event] | None:
         """Release one step and wait for its end; None when the run has ended."""
         if not handler.done():
             started = self._release()

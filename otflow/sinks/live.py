@@ -1,23 +1,20 @@
 """A span that user code sees: current while a step works, and what is exported when the step is done.
 
-It is a span of the SDK in every respect that users and processors can tell, but it is made without limits to check and
-locks to hold: the attributes of otflow are known to be valid. What users add passes the SDK's own checks and limits.
-
-An attempt that waits through a pause has several spans, but its code keeps the first one as the current one. So what is
-said to that one goes to the part that is open, or that will be.
+It is a span of the SDK in all that users and processors can tell. The attributes of otflow need no checks; what users
+add passes the SDK's own checks and limits. This room knows one span, not the run around it.
 """
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanLimits
+from opentelemetry.sdk.trace import Event, Span, SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
@@ -26,17 +23,22 @@ from opentelemetry.util.types import Attributes, AttributeValue
 from otflow.records.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 from otflow.records.span import SpanData
 
-__all__ = ["LiveSpan", "Notes"]
+__all__ = ["LiveSpan", "Notes", "Terms", "open_span"]
 
 _UNSET = Status(StatusCode.UNSET)
+_OWN = "otflow."
+
+
+class Terms(NamedTuple):
+    """What the spans of one provider have in common."""
+
+    resource: Resource
+    scope: InstrumentationScope
+    limits: SpanLimits
 
 
 class Notes:
-    """What user code says about its span.
-
-    Args:
-        limits: how much it may say.
-    """
+    """What user code says about its span."""
 
     __slots__ = ("attributes", "events", "links", "name", "status")
 
@@ -44,7 +46,171 @@ class Notes:
         self.attributes = BoundedAttributes(
             limits.max_span_attributes, immutable=False, max_value_len=limits.max_span_attribute_length
         )
-        self.events: BoundedList = BoundedList(limits.max_events)
-        self.links: BoundedList = BoundedList(limits.max_links)
+        self.events = BoundedList(limits.max_events)
+        self.links = BoundedList(limits.max_links)
         self.name = ""
         self.status = _UNSET
+
+
+class LiveSpan(Span):
+    """The span of a step while it works, and what is exported when it is done.
+
+    It can do what any recording span can, but for `end`, which is ignored: it ends with its attempt. An attempt that
+    waits through a pause has several spans, while its code keeps the first as the current one; what is said to that
+    one goes to the part that is open, or to the next.
+    """
+
+    id: int
+    _kind = SpanKind.INTERNAL
+    _instrumentation_info = None
+    _end_time: int | None = None
+    _events: Sequence[Event] = ()
+    _links: Sequence[Link] = ()
+    _status = _UNSET
+    _dropped = 0
+    _sampler = None
+    _record_exception = _set_status_on_exception = True
+    _notes: Notes | None = None
+    _recording = True
+
+    # There is no __init__, see open_span: constructing a span of the SDK costs more than all that happens in it.
+
+    def _note(self) -> Notes:
+        return self._notes or self.__dict__.setdefault("_notes", Notes(self._limits))  # atomic: steps have threads
+
+    @property
+    def attributes(self) -> Attributes:
+        """The attributes so far."""
+        if self._end_time is not None or self._notes is None:
+            return MappingProxyType(self._attributes)
+        return MappingProxyType({**self._attributes, **self._notes.attributes})
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes were too many."""
+        return self._dropped
+
+    def is_recording(self) -> bool:
+        """Tell whether what is said to this span will be exported."""
+        return self._recording
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Set an attribute; those of otflow itself cannot be changed."""
+        if self._recording:
+            self._note().attributes[key] = value
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Set several attributes."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        """Add a span event, now or at `timestamp` (nanoseconds since the epoch)."""
+        if self._recording:
+            limits = self._limits
+            bounded = BoundedAttributes(
+                limits.max_event_attributes, attributes, max_value_len=limits.max_attribute_length
+            )
+            self._note().events.append(Event(name, bounded, timestamp))
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Add a link to another span."""
+        if self._recording and context is not None and context.is_valid:
+            limits = self._limits
+            bounded = BoundedAttributes(
+                limits.max_link_attributes, attributes, max_value_len=limits.max_attribute_length
+            )
+            self._note().links.append(Link(context, bounded))
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an exception as a span event; the status stays as it is."""
+        kind = type(exception)
+        found: dict[str, AttributeValue] = {
+            EXCEPTION_TYPE: kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+            EXCEPTION_MESSAGE: str(exception),
+            EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
+        }
+        self.add_event(EXCEPTION_EVENT, {**found, **(attributes or {})}, timestamp)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status, but for that of an attempt that failed; once it is OK it stays."""
+        new = status if isinstance(status, Status) else Status(status, description)
+        if self._recording and new.status_code is not StatusCode.UNSET:
+            notes = self._note()
+            if notes.status.status_code is not StatusCode.OK:
+                notes.status = new
+
+    def update_name(self, name: str) -> None:
+        """Give the span another name."""
+        if self._recording:
+            self._note().name = name
+
+    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
+        """Do nothing: the span has started."""
+
+    def end(self, end_time: int | None = None) -> None:
+        """Do nothing: the span ends with its attempt."""
+
+    def conclude(self, data: SpanData, links: tuple[Link, ...]) -> None:
+        """Become what is exported: what otflow says about the attempt or segment, and what was said to this span."""
+        self._attributes = data.attributes
+        self._start_time = data.start
+        self._end_time = data.end
+        if links:
+            self._links = links
+        if data.events:
+            self._events = tuple(Event(event.name, dict(event.attributes), event.at) for event in data.events)
+        if data.status == "error":
+            self._status = Status(StatusCode.ERROR, data.status_message)
+        if self._notes is not None:
+            self.speak_for(self)
+
+    def speak_for(self, span: LiveSpan) -> None:
+        """Let another span have what was said to this one, of which nothing is kept."""
+        notes, self._notes = self._notes, None
+        if notes is None:
+            return
+        attributes = span._attributes
+        for key, value in notes.attributes.items():
+            if not (key in attributes and key.startswith(_OWN)):
+                attributes[key] = value
+        span._dropped += notes.attributes.dropped
+        span._name = notes.name or span._name
+        span._events = (*span._events, *notes.events)
+        span._links = (*span._links, *notes.links)
+        if span._status is _UNSET:
+            span._status = notes.status
+
+    def retire(self) -> None:
+        """Hear no more."""
+        self._recording = False
+
+
+def open_span(
+    terms: Terms, context: SpanContext, parent: SpanContext | None, id: int, name: str, start: int
+) -> LiveSpan:
+    """Make a span that is open.
+
+    Args:
+        terms: what all spans of the provider have in common.
+        context: the identity of the span.
+        parent: that of its parent, if it has one.
+        id: its span id, which the identity also says, but not as fast.
+        name: its name.
+        start: when it starts, in nanoseconds since the epoch.
+    """
+    span = object.__new__(LiveSpan)
+    span._context = context
+    span._parent = parent
+    span.id = id
+    span._name = name
+    span._start_time = start
+    span._resource, span._instrumentation_scope, span._limits = terms
+    span._attributes = {}
+    return span

@@ -368,6 +368,17 @@ async def test_undeclared_fields_follow_the_class():
         await store.set("frozen.size", 1)
 
 
+async def test_a_dict_made_on_the_way_is_the_one_that_stays():
+    """Where a field validates the dict that a path needs, the write goes into what the field made of it."""
+
+    class Counts(BaseModel):
+        counts: dict[str, int]
+
+    store = InMemoryStateStore(Counts.model_construct())
+    await store.set("counts.a", 1)
+    assert await store.get("counts.a") == 1
+
+
 async def test_a_dict_state_may_declare_fields():
     """A subclass of `DictState` validates its fields, and takes any other key."""
     store, seen = listening(Sized())

@@ -85,40 +85,21 @@ def segments(script: Script) -> list[list[Record]]:
     return found
 
 
-@st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    """Draw a workflow of one to three steps and a handler of their errors."""
-    names = ["a", "b", "c"][: draw(st.integers(1, 3))]
-    accepts = {name: draw(st.sets(st.sampled_from(KINDS), min_size=1)) for name in names}
-    catcher = draw(st.sampled_from(["", "handler"]))
-    workers = st.integers(1, 3)
-    steps = {name: StepPlan(name, draw(workers), catcher, draw(st.integers(0, 2))) for name in names}
-    steps["handler"] = StepPlan("handler", draw(workers))
-    routes = {kind: Route(tuple(name for name in names if kind in accepts[name])) for kind in KINDS}
-    routes["Start"] = Route(tuple(names[: draw(st.integers(1, len(names)))]))
-    routes["Lost"] = Route()
-    routes["StepFailed"] = Route(("handler",))
-    routes["Stop"] = Route(stop=True)
-    routes["Ask"] = Route(question=True)
-    external = frozenset(draw(st.sets(st.sampled_from(KINDS), max_size=1)))
-    produced = {kind: tuple(names) for kind in KINDS if kind not in external}
-    return Plan("flow", "digest", steps, routes, external, produced)
-
-
 def scripts(*, inputs: int = 60, restores: bool = True) -> st.SearchStrategy[Script]:
     """Draw a plan, and up to `inputs` inputs for a run of it.
 
-    Each input is one number, by which dice are thrown: that draws fast, and shrinks by leaving inputs out.
+    The plan and each input is one number, by which dice are thrown: that draws fast, and shrinks by leaving inputs out.
     """
     number = st.integers(0, 2**32)
     few, many = st.lists(number, max_size=9), st.lists(number, min_size=inputs // 2, max_size=inputs)
-    return st.builds(lambda plan, some: _write(plan, some, restores=restores), plans(), few | many | many)
+    return st.builds(lambda plan, some: write_script(plan, some, restores=restores), number, many | few)
 
 
-def _write(plan: Plan, numbers: list[int], *, restores: bool) -> Script:
-    writer = _Writer(plan, restores=restores)
-    script = Script(plan, [])
-    for place, number in enumerate(numbers or [0]):
+def write_script(plan: int, numbers: list[int], *, restores: bool = True) -> Script:
+    """Make the script that these numbers stand for."""
+    writer = _Writer(make_plan(Random(plan)), restores=restores)
+    script = Script(writer.state.plan, [])
+    for place, number in enumerate([plan + 1, *numbers]):
         writer.dice = Random(number)
         input = writer.next() if place else writer.start()
         script.inputs.append(input)
@@ -128,6 +109,24 @@ def _write(plan: Plan, numbers: list[int], *, restores: bool) -> Script:
         if writer.state.ended is not None:
             break
     return script
+
+
+def make_plan(dice: Random) -> Plan:
+    """Make a workflow of one to three steps and a handler of their errors."""
+    names = ["a", "b", "c"][: dice.randint(1, 3)]
+    accepts = {name: dice.sample(KINDS, dice.choice([1, 1, 2, 3])) for name in names}
+    catcher = dice.choice(["", "handler"])
+    steps = {name: StepPlan(name, dice.randint(1, 3), catcher, dice.randint(0, 2)) for name in names}
+    steps["handler"] = StepPlan("handler", dice.randint(1, 3))
+    routes = {kind: Route(tuple(name for name in names if kind in accepts[name])) for kind in KINDS}
+    routes["Start"] = Route(tuple(names[: dice.randint(1, len(names))]))
+    routes["StepFailed"] = Route(("handler",))
+    routes["Stop"] = Route(stop=True)
+    routes["Ask"] = Route(question=True)
+    routes["Lost"] = Route()
+    external = frozenset(dice.sample(KINDS, dice.randint(0, 1)))
+    produced = {kind: tuple(names) for kind in KINDS if kind not in external}
+    return Plan("flow", "digest", steps, routes, external, produced)
 
 
 def histories(*, inputs: int = 40) -> st.SearchStrategy[list[Record]]:

@@ -1,0 +1,41 @@
+"""What tests of runs share: a tape of all records, and a loop that goes round until something is so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from otflow.dispatcher import Dispatcher
+from otflow.records.record import Record
+
+R = TypeVar("R")
+
+
+class Tape:
+    """A dispatcher that keeps every record."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.dispatcher = Dispatcher()
+        self.dispatcher.attach(self.records.extend)
+
+    def all(self, kind: type[R]) -> list[R]:
+        """Return the records of one kind, in order."""
+        return [record for record in self.records if isinstance(record, kind)]
+
+    def names(self) -> list[str]:
+        """Return the kinds of all records, in order."""
+        return [type(record).__name__ for record in self.records]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let everybody else work until a condition holds; the bound of the test ends what never comes."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def turn(times: int = 20) -> None:
+    """Let everybody else go as far as they can without a clock."""
+    for _ in range(times):
+        await asyncio.sleep(0)
