@@ -41,7 +41,7 @@ check: fmt-check lint imports types docs test ## everything that a change has to
 
 fmt: $(VENV)/.installed-dev ## format the code
 	@echo "fmt: sorting imports, dropping silencers that silence nothing, formatting"
-	@$(BIN)/python -m ruff check --quiet --select I,RUF100 --fix --exit-zero .
+	@$(BIN)/python -m ruff check --quiet --select I,Q,RUF100 --fix --exit-zero .
 	@$(BIN)/python -m ruff format .
 
 fmt-check: $(VENV)/.installed-dev ## say what `make fmt` would change

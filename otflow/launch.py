@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
 
 from otflow.context.context import Context
-from otflow.core.snapshot import Leftovers, carry_out, pack, read_leftovers, read_saved
+from otflow.core.snapshot import Leftovers, carry_out, check_saved, pack, read_leftovers, read_saved
 from otflow.dispatcher import Dispatcher
-from otflow.errors import ContextSerdeError, ContextStateError, WorkflowRuntimeError
+from otflow.errors import ContextStateError, WorkflowRuntimeError
 from otflow.events import StartEvent
 from otflow.handler import WorkflowHandler
 from otflow.records.body import Body
@@ -73,12 +77,17 @@ def prepare(
             f"The context is in use by run {context.run.run_id} of workflow '{name}', which goes on. Await that run "
             "first, or give the new one a context of its own."
         )
-    clock = launch.clock or _system_clock(name)
-    saved = context.take_saved()
+    _require_loop(name)
+    clock = launch.clock or SystemClock()
+    saved = context.saved
     snapshot = _check_snapshot(blueprint, Body(json=msgspec.json.encode(saved.run))) if saved and saved.run is not None else None
     start = None if snapshot is not None else make_start()
     carried = _carry(context, Body(json=msgspec.json.encode(saved.leftovers)) if saved and saved.leftovers is not None else None)
     run_id = read_saved(snapshot).run if snapshot is not None else launch.run_id
+    items = saved.stream if saved is not None else ()
+    unread = [blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in items]
+    items = saved.stream if saved is not None else ()
+    unread = [blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in items]
     handler = WorkflowHandler(ctx=context, run_id=run_id)
 
     def settle(result: object, error: Exception | None) -> None:
@@ -92,8 +101,8 @@ def prepare(
     if launch.checkpoint_callback is not None:
         take_checkpoints(local.crew, context, launch.checkpoint_callback)
     handler.attach(local, Stepper(local) if launch.stepwise else None)
-    for item in saved.stream if saved is not None else ():
-        local.stream.put(blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))))
+    for event in unread:
+        local.stream.put(event)
 
     def begin() -> None:
         if start is not None:
@@ -104,9 +113,9 @@ def prepare(
     return handler, begin
 
 
-def _system_clock(workflow: str) -> Clock:
+def _require_loop(workflow: str) -> None:
     try:
-        return SystemClock()
+        asyncio.get_running_loop()
     except RuntimeError as error:
         raise WorkflowRuntimeError(
             f"Workflow '{workflow}' can run only in an event loop: call run() inside an async function, for example "
@@ -115,20 +124,8 @@ def _system_clock(workflow: str) -> Clock:
 
 
 def _check_snapshot(blueprint: Blueprint, snapshot: Body) -> Body:
-    """Refuse a saved run that this workflow cannot go on with, naming every reason."""
-    name = blueprint.graph.name
-    try:
-        saved = read_saved(snapshot)
-    except msgspec.MsgspecError as error:
-        raise ContextSerdeError(f"The saved run for workflow '{name}' is damaged: {error}.") from error
-    steps = {i.step for i in (*saved.queued, *saved.delayed)} | {buffer.step for buffer in saved.buffers}
-    faults = [f"it has work for step '{step}', which the workflow does not have" for step in sorted(steps)
-              if step not in blueprint.calls]
-    if faults:
-        raise ContextSerdeError(
-            f"The saved run {saved.run} of workflow '{saved.workflow}' cannot go on with '{name}': "
-            + "; ".join(faults) + ". Use the code that saved it, or start a new run."
-        )
+    """Refuse a saved run that this workflow cannot go on with."""
+    check_saved(read_saved(snapshot), blueprint.plan)
     return snapshot
 
 
@@ -154,27 +151,39 @@ class Slots:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
+        self._lock = Lock()  # runs of one workflow may go on in the loops of several threads
         self._taken: set[WorkflowHandler] = set()
         self._waiting: deque[tuple[WorkflowHandler, Callable[[], None]]] = deque()
 
     def enter(self, handler: WorkflowHandler, begin: Callable[[], None]) -> None:
         """Begin a run, now or when a slot is free."""
-        if self._limit is None:
-            begin()
-        elif len(self._taken) < self._limit:
-            self._taken.add(handler)
-            begin()
-        else:
-            self._waiting.append((handler, begin))
+        if self._limit is not None:
+            with self._lock:
+                if len(self._taken) >= self._limit:  # a loop that was closed took its runs along
+                    self._taken = {other for other in self._taken if not other.get_loop().is_closed()}
+                if len(self._taken) >= self._limit:
+                    # its parent is what is current here, not what is when a slot is free
+                    self._waiting.append((handler, partial(copy_context().run, begin)))
+                    return
+                self._taken.add(handler)
+        begin()
 
     def leave(self, handler: WorkflowHandler) -> None:
         """Give the slot of a run to the one that has waited longest."""
-        if handler not in self._taken:
+        if self._limit is None:
             return
-        self._taken.discard(handler)
-        while self._waiting:
-            following, begin = self._waiting.popleft()
-            if not following.done():  # not cancelled while it waited
-                self._taken.add(following)
-                begin()
+        with self._lock:
+            if handler not in self._taken:
                 return
+            self._taken.discard(handler)
+            while self._waiting and (self._waiting[0][0].done() or self._waiting[0][0].get_loop().is_closed()):
+                self._waiting.popleft()  # given up while it waited
+            if not self._waiting:
+                return
+            following, begin = self._waiting.popleft()
+            self._taken.add(following)
+        loop = following.get_loop()
+        if loop is handler.get_loop():
+            begin()
+        else:
+            loop.call_soon_threadsafe(lambda: following.done() or begin())

@@ -1,8 +1,8 @@
 """Wiring: which tracer provider gets the spans of this process.
 
-Nothing happens at import. When a run starts, the user's global tracer provider is used if it is one of the OpenTelemetry
-SDK; `configure` names another one. The SDK is never imported for someone who does not use it: a provider of the SDK can
-only exist once the SDK was imported. What a span looks like is known in `otflow.sinks.spans`, not here.
+Nothing happens at import. When a run starts, the user's global tracer provider is used if it is one of the
+OpenTelemetry SDK; `configure` names another one. The SDK is never imported for someone who does not use it: a provider
+of the SDK can only exist once the SDK was imported. What a span looks like is known in `otflow.sinks.spans`, not here.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def configure(
     """
     if capture not in LEVELS:
         levels = ", ".join(repr(level) for level in LEVELS)
-        raise WorkflowConfigurationError(f"configure(capture={capture!r}): there is no such level; use one of {levels}.")
+        raise WorkflowConfigurationError(f"configure(capture={capture!r}): no such level; use one of {levels}.")
     if dispatcher is not None and not isinstance(dispatcher, Dispatcher):
         raise WorkflowConfigurationError(
             f"configure(dispatcher={dispatcher!r}): this is no dispatcher; pass an otflow.dispatcher.Dispatcher, "

@@ -5,6 +5,7 @@ It collects steps, validates them, and starts runs; what a run then does is not 
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -36,6 +37,8 @@ from otflow.signature import StepConfig
 from otflow.steps import AddStep, StepFunctions, list_functions
 
 __all__ = ["Workflow"]
+
+_log = logging.getLogger("otflow")
 
 
 class SavedPosition(Protocol):
@@ -290,7 +293,7 @@ class Workflow:
 
     def is_done(self) -> bool:
         """Tell whether no run of this instance goes on."""
-        return not self._live
+        return all(handler.get_loop().is_closed() for handler in self._live)
 
     def _forget(self, handler: WorkflowHandler) -> None:
         self._live.discard(handler)
@@ -311,6 +314,8 @@ class Workflow:
                 f"The 'start_event' argument must be an instance of 'StartEvent', not {type(given).__name__}: "
                 f"workflow '{self._name}' starts with {kind.__name__}."
             )
+        if kwargs:
+            _log.warning("run(start_event=...) leaves out the keywords %s: put them into the event.", sorted(kwargs))
         if not blueprint.plan.routes[blueprint.key(type(given))].steps:
             raise WorkflowRuntimeError(
                 f"No step of workflow '{self._name}' accepts the start event {type(given).__name__}: it starts with "

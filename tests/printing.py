@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from otflow.core.snapshot import Leftovers
+from otflow.core.snapshot import read_leftovers
 from otflow.records.body import Body
 from otflow.records.record import (
     CheckpointTaken,
@@ -86,11 +86,7 @@ class Names:
 
 def carried_events(carried: Body | None) -> list[EventSent | EventReceived | EventBuffered]:
     """Give the events that a run inherits."""
-    return [] if carried is None else msgspec.json.decode(carried.json, type=Leftovers, dec_hook=_read_body).events
-
-
-def _read_body(kind: type, value: object) -> object:
-    return Body(json=msgspec.json.encode(value))
+    return [] if carried is None else read_leftovers(carried).events
 
 
 def short(kind: str) -> str:

@@ -82,6 +82,7 @@ class Stage:
         self.mailboxes: dict[tuple[int, int], asyncio.Queue[Action]] = {}
         self.waits: dict[tuple[int, str], asyncio.Task[LiveEvent]] = {}
         self.saving: asyncio.Future[None] | None = None
+        self.handler: WorkflowHandler | None = None
         dispatcher = Dispatcher()
         self.detach = dispatcher.attach(self.records.extend)
         steps = {each.name: self.make_step(each) for each in scenario.steps}
@@ -93,7 +94,7 @@ class Stage:
 
     def run(self, **options: object) -> None:
         """Begin a run, with someone who reads its stream."""
-        self.handler: WorkflowHandler = self.workflow.run(**self.options, **options)
+        self.handler = self.workflow.run(**self.options, **options)
         self.reader = asyncio.create_task(self.read())
 
     async def read(self) -> None:
@@ -167,6 +168,8 @@ class Stage:
     def close(self) -> None:
         """Leave the run as it is; what it still records is nobody's concern."""
         self.detach()
+        if self.handler is None:
+            return
         self.reader.cancel()
         self.handler.cancel()
         self.handler.add_done_callback(lambda handler: handler.cancelled() or handler.exception())

@@ -16,8 +16,8 @@ from otflow.context.current import CURRENT, AttemptView, RunLink
 from otflow.context.idle import IdleDesk
 from otflow.context.saved import SavedContext, pack_context, repack_context, unpack_context
 from otflow.context.serializers import BaseSerializer, JsonSerializer
-from otflow.context.state_store import DELETED, InMemoryStateStore, make_state
-from otflow.errors import ContextStateError, WorkflowRuntimeError
+from otflow.context.state_store import InMemoryStateStore, make_state
+from otflow.errors import ContextStateError, WorkflowRuntimeError, WorkflowValidationError
 from otflow.events import Event
 from otflow.records.body import Body
 from otflow.retry_policy import RetryInfo
@@ -82,7 +82,6 @@ class Context(Generic[State]):
         self._store: InMemoryStateStore[Any] | None = None
         self._idle = IdleDesk()
         self._saved: SavedContext | None = None
-        self._touched = False
 
     # ---------------------------------------------------------------- state
 
@@ -90,13 +89,9 @@ class Context(Generic[State]):
     def store(self) -> InMemoryStateStore[State]:
         """The state: `get`, `set`, `edit_state`, `get_state`, `set_state`, `clear`."""
         if self._store is None:
-            self._store = InMemoryStateStore(make_state(self._owner.state_type), self._written)
+            written = self._run.write_state if self._run is not None else None
+            self._store = InMemoryStateStore(make_state(self._owner.state_type), written)
         return self._store
-
-    def _written(self, path: str, value: object) -> None:
-        self._touched = True
-        if self._run is not None:
-            self._run.write_state(path, None if value is DELETED else value, deleted=value is DELETED)
 
     async def get(self, key: str, default: Any = _MISSING) -> Any:
         """Return the value under a dotted path of the state.
@@ -157,12 +152,16 @@ class Context(Generic[State]):
 
         Returns:
             The events in the order of `expected`, or None while one is missing.
+
+        Raises:
+            ContextStateError: the caller is outside, and a run uses the context.
         """
         if not expected:
             return []
         buffer = buffer_id or "default"
         attempt = self._attempt()
         if attempt is None or self._run is None:
+            self._require_idle("collect_events()")
             return self._idle.collect(ev, expected, buffer)
         return self._run.collect(ev, expected, buffer)
 
@@ -188,10 +187,14 @@ class Context(Generic[State]):
 
         Raises:
             TimeoutError: nobody sent such an event in time.
+            ContextStateError: the caller is outside, and a run uses the context.
+            WorkflowValidationError: an argument is wrong.
         """
+        _check_wait(event_type, timeout)
         attempt = self._attempt()
         wanted = requirements or {}
         if attempt is None or self._run is None:
+            self._require_idle("wait_for_event()")
             return cast("E2", await self._idle.wait(event_type, wanted, timeout))
         seconds = -1.0 if timeout is DEFAULT_WAIT else timeout
         return cast("E2", await self._run.wait(event_type, waiter_event, waiter_id, wanted, seconds))
@@ -266,6 +269,13 @@ class Context(Generic[State]):
         attempt = CURRENT.get()
         return attempt if attempt is not None and attempt.run is self._run else None
 
+    def _require_idle(self, what: str) -> None:
+        if self._run is not None and self._run.active:
+            raise ContextStateError(
+                f"{what} of a context that run {self._run.run_id} uses works only inside a step of that run. From "
+                "outside, read handler.stream_events() and answer with handler.ctx.send_event(...)."
+            )
+
     def _inside(self, what: str) -> AttemptView:
         attempt = self._attempt()
         if attempt is None:
@@ -279,18 +289,21 @@ class Context(Generic[State]):
         """The run that uses the context now, or used it last."""
         return self._run
 
-    def attach(self, run: RunLink) -> None:
-        """Connect the context to a run."""
-        self._run = run
+    @property
+    def saved(self) -> SavedContext | None:
+        """The saved data that the context was made from, until a run takes it up."""
+        return self._saved
 
-    def take_saved(self) -> SavedContext | None:
-        """Hand over the saved data that the context was made from, once."""
-        saved, self._saved = self._saved, None
-        return saved
+    def attach(self, run: RunLink) -> None:
+        """Connect the context to a run, which takes up the saved data if there is any."""
+        self._run = run
+        self._saved = None
+        if self._store is not None:
+            self._store.written = run.write_state
 
     def state_body(self) -> Body | None:
-        """Return the state as a payload, or None when nothing was ever written."""
-        return Body(self.store.current) if self._touched else None
+        """Return the state as a payload, or None when nobody ever asked for it."""
+        return Body(self._store.current) if self._store is not None else None
 
     # ---------------------------------------------------------------- saving
 
@@ -332,6 +345,17 @@ class Context(Generic[State]):
         context._saved = saved
         used = (serializer or JsonSerializer()).with_types(workflow.state_type, *workflow.event_types)
         context._store = InMemoryStateStore.from_dict(saved.state, used)
-        context._store.written = context._written
-        context._touched = True
         return context
+
+
+def _check_wait(event_type: object, timeout: float | None) -> None:
+    if not (isinstance(event_type, type) and issubclass(event_type, Event)):
+        raise WorkflowValidationError(
+            f"wait_for_event() waits for a class of events, not for {event_type!r:.100}. "
+            "Write for example `await ctx.wait_for_event(HumanResponseEvent)`."
+        )
+    if timeout is not None and not timeout >= 0:
+        raise WorkflowValidationError(
+            f"wait_for_event({event_type.__name__}) was given timeout={timeout!r}. It has to be a number of seconds of "
+            "at least 0, or None to wait for ever."
+        )

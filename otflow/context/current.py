@@ -33,8 +33,8 @@ class RunLink(Protocol):
     def write_stream(self, event: Event) -> None:
         """Write an event to the stream."""
 
-    def write_state(self, path: str, value: object, *, deleted: bool) -> None:
-        """Record that the state was written."""
+    def write_state(self, path: str, value: object) -> None:
+        """Record that the state was written; the value `DELETED` means that there is none any more."""
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""

@@ -15,6 +15,7 @@ from otflow.core.plan import Plan
 from otflow.core.state import Buffer, Collectable, Delivered, Invocation, Lane, RunState, Wait
 from otflow.errors import ContextSerdeError
 from otflow.records.body import Body
+from otflow.records.codec import read_body, write_body
 from otflow.records.record import FORMAT, EventBuffered, EventReceived, EventSent
 
 __all__ = [
@@ -90,27 +91,15 @@ class Leftovers(msgspec.Struct, omit_defaults=True):
     buffers: list[SavedBuffer] = []
 
 
-def _hook(value: object) -> object:
-    if isinstance(value, Body):
-        return msgspec.Raw(value.json)
-    raise TypeError(f"a snapshot holds no {type(value).__name__}")
-
-
-def _read(kind: type, value: object) -> object:
-    if kind is Body:
-        return Body(json=msgspec.json.encode(value))
-    raise TypeError(f"a snapshot holds no {kind.__name__}")
-
-
 class _Version(msgspec.Struct):
     format: int
 
 
 _UNCHANGED = "It has to be what Context.to_dict() gave, unchanged."
 _VERSION = msgspec.json.Decoder(_Version)
-_ENCODER = msgspec.json.Encoder(enc_hook=_hook)
-_DECODER = msgspec.json.Decoder(SavedRun, dec_hook=_read)
-_LEFTOVERS = msgspec.json.Decoder(Leftovers, dec_hook=_read)
+_ENCODER = msgspec.json.Encoder(enc_hook=write_body)
+_DECODER = msgspec.json.Decoder(SavedRun, dec_hook=read_body)
+_LEFTOVERS = msgspec.json.Decoder(Leftovers, dec_hook=read_body)
 
 
 class LeftoversBody(Body):
@@ -200,31 +189,36 @@ def check_saved(saved: SavedRun, plan: Plan) -> None:
     """
     if gone := {i.step for i in (*saved.queued, *saved.delayed)} - plan.steps.keys():
         raise ContextSerdeError(
-            f"The saved run {saved.run} of workflow '{saved.workflow}' has work for {', '.join(sorted(gone))}, which is "
-            f"no step of workflow '{plan.workflow}'. Restore it with the workflow that it was saved from."
+            f"The saved run {saved.run} of workflow '{saved.workflow}' has work for {', '.join(sorted(gone))}, and "
+            f"workflow '{plan.workflow}' has no such step. Restore it with the workflow that it was saved from."
         )
-    delivered = {event.seq for event in saved.events if not isinstance(event, EventBuffered)}
-    known = {event.seq for event in saved.events}
-    if not (known.issuperset(_collected(saved)) and delivered.issuperset(_needed(saved))):
+    known = {event.seq: event for event in saved.events}
+    delivered = {seq for seq, event in known.items() if not isinstance(event, EventBuffered)}
+    sent = {seq for seq, event in known.items() if isinstance(event, EventSent)}
+    if not (
+        delivered.issuperset(_delivered_ids(saved))
+        and sent.issuperset(saved.held)
+        and known.keys() >= {*_collected_ids(saved), *_buffered_ids(saved.buffers)}
+    ):
         raise ContextSerdeError(f"The saved run {saved.run} is damaged: it lacks events of its own. {_UNCHANGED}")
 
 
-def _needed(saved: SavedRun) -> Iterator[int]:
-    """Give the ids that have to be those of delivered events."""
+def _delivered_ids(saved: SavedRun) -> Iterator[int]:
     for invocation in (*saved.queued, *saved.delayed):
         yield invocation.event
         yield from (event for _, _, event in invocation.answers if event)
     for mail in saved.mail.values():
         yield from mail
-    yield from saved.held
 
 
-def _collected(saved: SavedRun) -> Iterator[int]:
-    """Give the ids of events that were buffered or collected."""
+def _collected_ids(saved: SavedRun) -> Iterator[int]:
     for invocation in (*saved.queued, *saved.delayed):
         for taken in invocation.collected.values():
             yield from taken
-    for buffer in saved.buffers:
+
+
+def _buffered_ids(buffers: Iterable[SavedBuffer]) -> Iterator[int]:
+    for buffer in buffers:
         for kept in buffer.events.values():
             yield from kept
 
@@ -269,9 +263,17 @@ def read_leftovers(carried: Body) -> Leftovers:
     """Read what an earlier run left over.
 
     Raises:
-        msgspec.ValidationError: the data has another shape.
+        ContextSerdeError: the data has another shape, or refers to events it lacks.
     """
-    return carried.live if isinstance(carried.live, Leftovers) else _LEFTOVERS.decode(carried.json)
+    if isinstance(carried.live, Leftovers):
+        return carried.live
+    try:
+        leftovers = _LEFTOVERS.decode(carried.json)
+    except msgspec.MsgspecError as error:
+        raise ContextSerdeError(f"Saved leftovers of a run are damaged: {error}. {_UNCHANGED}") from error
+    if not {event.seq for event in leftovers.events}.issuperset(_buffered_ids(leftovers.buffers)):
+        raise ContextSerdeError(f"Saved leftovers of a run are damaged: they lack events of their own. {_UNCHANGED}")
+    return leftovers
 
 
 def pack(leftovers: Leftovers) -> Body:
@@ -317,7 +319,7 @@ def _load_invocation(events: dict[int, Collectable], data: SavedInvocation) -> I
 
 def _delivered(event: Collectable) -> Delivered:
     if isinstance(event, EventBuffered):
-        raise TypeError(f"the saved event {event.seq} was only buffered, never delivered")
+        raise ContextSerdeError(f"The saved event {event.seq} was only buffered, never delivered. {_UNCHANGED}")
     return event
 
 

@@ -10,14 +10,15 @@ from typing import TypeAlias, assert_never
 import msgspec
 
 from otflow.records.body import Body
-from otflow.records.capture import Capture, weigh
+from otflow.records.details import Details
 from otflow.records.emitted import Emitted
-from otflow.records.part import Part
+from otflow.records.part import Common, Part, Template, make_template
 from otflow.records.record import (
     ContextWritten,
     EventBuffered,
     EventsCollected,
     EventSent,
+    Record,
     RetryQueued,
     RetryScheduled,
     StepCompleted,
@@ -28,62 +29,28 @@ from otflow.records.record import (
     WaitStarted,
 )
 from otflow.records.semconv import (
-    BRANCH,
     BUFFERED,
     COLLECTED,
     CONSUMED,
     ERROR,
-    OK,
     RESUMED_FROM,
     RETRY_DELAY,
     RETRY_EXHAUSTED,
     RETRY_OF,
-    RUN_ID,
-    SEGMENT,
-    SPAN_KIND,
     STEP_NAME,
     STEP_SPAN,
     WAIT_DURATION,
     WAITING,
-    WORKFLOW_NAME,
 )
 from otflow.records.span import SpanData, Value, derive_span_id
 
-__all__ = ["Attempts", "Common", "OfAttempt", "Rare"]
+__all__ = ["Attempts", "OfAttempt", "Rare"]
 
 Rare: TypeAlias = StepFailed | RetryScheduled | EventBuffered | EventsCollected | WaitStarted | WaitEnded
 """Records of an attempt that most attempts do not have."""
 
 OfAttempt: TypeAlias = StepCompleted | EventSent | ContextWritten | StreamWritten | Rare
 """Records that name an invocation, but for its start."""
-
-
-class Common(msgspec.Struct):
-    """What all spans of a run have in common.
-
-    Span ids are counted from `key`. `segment` is the number of the current segment, `branch` names the record that
-    restored the run.
-    """
-
-    run: str
-    trace_id: int
-    key: int
-    capture: Capture
-    workflow: str = ""
-    segment: int = -1
-    branch: str = ""
-
-    def attributes(self) -> dict[str, Value]:
-        """Return the attributes that all spans of the current segment carry."""
-        found: dict[str, Value] = {
-            SPAN_KIND: "CHAIN",
-            WORKFLOW_NAME: self.workflow,
-            RUN_ID: self.run,
-            SEGMENT: self.segment,
-        }
-        if self.branch:
-            found[BRANCH] = self.branch
-        return found
 
 
 class _Left(msgspec.Struct):
@@ -112,50 +79,56 @@ class Attempts:
         self.opened: list[Part] | None = None
         self._common = common
         self._emitted = emitted
-        self._templates: dict[str, tuple[str, dict[str, Value]]] = {}
+        self._templates: dict[str, Template] = {}
         self._waiting: dict[int, _Left] = {}
         self._retrying: dict[int, _Left] = {}
 
     def start(self, record: StepStarted, segment: Part) -> None:
         """Open the span of an attempt."""
-        part = self._open(record, record.step, record.attempt, segment)
-        part.keep(record)
-        left = self._retrying.pop(record.invocation, None) or self._waiting.pop(record.invocation, None)
+        common, invocation, event = self._common, record.invocation, record.event
+        template = self._templates.get(record.step) or self._make_template(record.step)
+        span_id, parent_id = derive_span_id(common.key, record.seq), segment.span_id
+        kept: list[Record] = [record]
+        part = Part(
+            common, span_id, parent_id, template, record.seq, record.at, kept, invocation, record.attempt, event
+        )
+        self.open[invocation] = part
+        known = self._emitted.events.get(event)
+        if known is not None:
+            body, part.kind, part.queued, emitter = known
+            part.input = body()
+            if emitter != parent_id:  # that the segment took an event in, its place in the tree says
+                part.emitter = emitter
+        if self._retrying or self._waiting:
+            self._refer(part)
+        if self.opened is not None:
+            self.opened.append(part)
+
+    def _make_template(self, step: str) -> Template:
+        template = make_template(f"{STEP_SPAN} {step}", {**self._common.attributes(), STEP_NAME: step})
+        self._templates[step] = template
+        return template
+
+    def _refer(self, part: Part) -> None:
+        """Let an attempt refer to the one before, or to what it did before its run was restored."""
+        left = self._retrying.pop(part.invocation, None) or self._waiting.pop(part.invocation, None)
         if left is not None:
-            part.link(left.span_id, RETRY_OF if left.attempt < record.attempt else RESUMED_FROM)
-        part.input, at = self._take(part, record.event, CONSUMED)
-        part.queued = left.at if left is not None else at
+            part.queued = left.at
+            part.more().link(left.span_id, RETRY_OF if left.attempt < part.attempt else RESUMED_FROM)
 
     def go_on(self, record: OfAttempt, segment: Part) -> Part:
         """Open a span for an attempt that goes on after a pause; there is only the segment for any other record."""
         left = self._waiting.pop(record.invocation, None)
         if left is None:
             return segment
-        part = self._open(record, left.step, left.attempt, segment)
-        part.link(left.span_id, RESUMED_FROM)
-        part.add(WAIT_DURATION, max(0, record.at - left.at) / 1e9)
-        return part
-
-    def _open(self, record: StepStarted | OfAttempt, step: str, attempt: int, segment: Part) -> Part:
-        common = self._common
-        template = self._templates.get(step)
-        if template is None:
-            template = (f"{STEP_SPAN} {step}", {**common.attributes(), STEP_NAME: step})
-            self._templates[step] = template
-        part = Part(
-            common.trace_id,
-            derive_span_id(common.key, record.seq),
-            segment.span_id,
-            template[0],
-            template[1],
-            common.capture,
-            record.seq,
-            record.at,
-            [],
-            record.invocation,
-            attempt,
-        )
-        self.open[record.invocation] = part
+        common, id = self._common, record.invocation
+        template = self._templates.get(left.step) or self._make_template(left.step)
+        span_id = derive_span_id(common.key, record.seq)
+        part = Part(common, span_id, segment.span_id, template, record.seq, record.at, [], id, left.attempt)
+        details = part.more()
+        details.link(left.span_id, RESUMED_FROM)
+        details.extra[WAIT_DURATION] = max(0, record.at - left.at) / 1e9
+        self.open[id] = part
         if self.opened is not None:
             self.opened.append(part)
         return part
@@ -168,29 +141,29 @@ class Attempts:
 
     def work(self, record: Rare, part: Part) -> None:
         """Take one of the rarer records."""
-        part.keep(record, *weigh(record))
+        part.keep(record)
         if not part.attempt:
             return
+        details = part.more()
         match record:
             case StepFailed():
-                part.error = record.error
+                details.error = record.error
                 self.leave(part, ERROR)
             case RetryScheduled():
-                part.add(RETRY_DELAY, record.delay)
-                self._retrying[part.invocation] = _Left(part.span_id, part.attempt, part.name, record.due)
+                details.extra[RETRY_DELAY] = record.delay
+                self._retrying[part.invocation] = _Left(part.span_id, part.attempt, "", record.due)
             case EventBuffered():
-                part.buffered = True
+                details.buffered = True
                 if record.body is not None:
-                    self._emitted.remember(record.seq, record.body, record.type, record.at, part.span_id)
+                    self._emitted.remember(record, record.body, part.span_id)
             case EventsCollected():
-                part.buffered = False
-                own = part.in_ids[0] if part.in_ids else 0
+                details.buffered = False
                 for id in record.events:
-                    if id != own:
-                        self._take(part, id, COLLECTED)
+                    if id != part.event:
+                        self._take(part, details, id, COLLECTED)
             case WaitEnded():
                 if record.event:
-                    answer, _ = self._take(part, record.event, CONSUMED)
+                    answer = self._take(part, details, record.event, CONSUMED)
                     part.input = part.input or answer
             case WaitStarted():
                 pass
@@ -202,39 +175,40 @@ class Attempts:
         if (left := self._retrying.get(record.invocation)) is not None:
             left.at = record.at
 
-    def _take(self, part: Part, id: int, kind: str) -> tuple[Body | None, int]:
-        """Note that an attempt took an event, with a link to its emitter unless that is the segment around it.
-
-        Returns:
-            The body of the event and the time of its emission; None and 0 where unknown.
-        """
-        body, type, at, span_id = self._emitted.recall(id)
-        part.take(id, type)
-        if span_id and span_id != part.parent_id:
-            part.link(span_id, kind, id)
-        return body, at
+    def _take(self, part: Part, details: Details, id: int, link: str) -> Body | None:
+        """Note that an attempt took a further event, and return its payload if that is known."""
+        body, kind, _, emitter = self._emitted.recall(id)
+        details.take(id, kind, emitter if emitter != part.parent_id else 0, link)
+        return body
 
     def close(self, finished: list[SpanData]) -> None:
         """Finish the spans that end with the batch."""
         for part in self.closing:
             self.open.pop(part.invocation, None)
-            error = part.error
-            if error is not None:
-                if part.attempt > 1 and part.invocation not in self._retrying:
-                    part.add(RETRY_EXHAUSTED, value=True)
-            elif part.buffered and not part.out_count:
-                part.outcome = BUFFERED
+            if part.details is not None:
+                self._judge(part, part.details)
             finished.append(part.finish())
         self.closing.clear()
+
+    def _judge(self, part: Part, details: Details) -> None:
+        """Say more exactly how an attempt ended, now that all its records are there."""
+        details.pack(part.kept)
+        if details.error is not None:
+            if part.attempt > 1 and part.invocation not in self._retrying:
+                details.extra[RETRY_EXHAUSTED] = True
+        elif details.buffered and not details.out_count:
+            part.outcome = BUFFERED
 
     def stop(self, outcome: str, at: int, finished: list[SpanData]) -> None:
         """Finish the spans that are still open, because their segment ends."""
         for part in self.open.values():
             part.outcome = outcome
-            part.end = max(part.end, at)
+            details = part.more()
+            details.pack(part.kept)
+            details.end = max(details.end, at)
             finished.append(part.finish())
             if outcome == WAITING:
-                step = str(part.fixed[STEP_NAME])
+                step = str(part.template.fixed[STEP_NAME])
                 self._waiting[part.invocation] = _Left(part.span_id, part.attempt, step, at)
         self.open.clear()
         self._templates.clear()

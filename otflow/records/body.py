@@ -108,4 +108,5 @@ def _describe(value: object) -> dict[str, str]:
         text = repr(value)
     except Exception:  # repr of a user's object may raise too
         text = object.__repr__(value)
-    return {OPAQUE: f"{kind.__module__}.{kind.__qualname__}", "repr": text[:_MAX_REPR]}
+    spelt = text[:_MAX_REPR].encode("utf-8", "backslashreplace").decode()  # a repr may hold what JSON cannot
+    return {OPAQUE: f"{kind.__module__}.{kind.__qualname__}", "repr": spelt}

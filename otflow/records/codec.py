@@ -12,28 +12,44 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.record import Record
 
-__all__ = ["decode", "encode", "encode_all"]
+__all__ = ["decode", "encode", "read_body", "write_body"]
 
 
-def _write_body(value: object) -> object:
+def write_body(value: object) -> msgspec.Raw:
+    """Write what JSON has no word for, which is a body; for encoders of records."""
     if isinstance(value, Body):
         return msgspec.Raw(value.json)
     raise TypeError(f"a record holds no {type(value).__name__}")
 
 
-def _read_body(kind: type, value: object) -> object:
-    if kind is Body:
-        return Body(json=msgspec.json.encode(value))
-    raise TypeError(f"a record holds no {kind.__name__}")
+def read_body(_: type, value: object) -> Body:
+    """Read a body, the only type in records that JSON has no word for; for decoders of records."""
+    return Body(json=msgspec.json.encode(value))
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_write_body)
-_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record, dec_hook=_read_body)
+_ENCODER = msgspec.json.Encoder(enc_hook=write_body)
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record, dec_hook=read_body)
 
 
 def encode(record: Record) -> bytes:
     """Write one record as a JSON object."""
-    return _ENCODER.encode(record)
+    try:
+        return _ENCODER.encode(record)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_mend(record))
+
+
+def _mend(value: object) -> object:
+    """Spell out what no JSON can hold: halves of surrogate pairs, as messages of errors about file names have."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case tuple():
+            return tuple(map(_mend, value))
+        case msgspec.Struct():
+            return type(value)(*(_mend(getattr(value, name)) for name in value.__struct_fields__))
+        case _:
+            return value
 
 
 encode_all: Callable[[Sequence[Record]], bytes] = _ENCODER.encode

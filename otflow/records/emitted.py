@@ -7,6 +7,7 @@ here grows with the length of a run, and nobody has to say when an event is no l
 from __future__ import annotations
 
 import weakref
+from typing import TypeAlias
 
 import msgspec
 
@@ -14,7 +15,10 @@ from otflow.records.body import Body
 from otflow.records.codec import decode
 from otflow.records.record import EventBuffered, EventReceived, EventSent
 
-__all__ = ["Emitted", "Saved", "read_saved"]
+__all__ = ["Emitted", "Event", "Saved", "read_saved"]
+
+Event: TypeAlias = EventReceived | EventSent | EventBuffered
+"""A record under whose number an event is known."""
 
 _FIRST_SWEEP = 64
 _UNKNOWN = (None, "", 0, 0)
@@ -37,39 +41,41 @@ def read_saved(data: Body) -> Saved:
 
 
 class Emitted:
-    """The events of one run, by id."""
+    """The events of one run.
 
-    __slots__ = ("_events", "_saved", "_sweep_at")
+    Attributes:
+        events: by id the payload (weakly), the type, the time and the span in which it was emitted.
+    """
+
+    __slots__ = ("_saved", "_sweep_at", "events")
 
     def __init__(self) -> None:
-        self._events: dict[int, tuple[weakref.ref[Body], str, int, int]] = {}
+        self.events: dict[int, tuple[weakref.ref[Body], str, int, int]] = {}
         self._saved: list[Body] = []
         self._sweep_at = _FIRST_SWEEP
 
-    def remember(self, id: int, body: Body, kind: str, at: int, span_id: int) -> None:
-        """Remember an event while its body lives. O(1), seen over many.
+    def remember(self, event: Event, body: Body, span_id: int) -> None:
+        """Remember an event while its payload lives. O(1), seen over many.
 
         Args:
-            id: its id.
+            event: the record that brought it.
             body: its payload.
-            kind: its type key.
-            at: when it was emitted, in nanoseconds since the epoch.
             span_id: the span in which it was emitted; 0 where unknown.
         """
-        events = self._events
-        events[id] = (weakref.ref(body), kind, at, span_id)
+        events = self.events
+        events[event.seq] = (weakref.ref(body), event.type, event.at, span_id)
         if len(events) > self._sweep_at:
-            self._events = {id: found for id, found in events.items() if found[0]() is not None}
-            self._sweep_at = 2 * len(self._events) + _FIRST_SWEEP
+            self.events = {id: found for id, found in events.items() if found[0]() is not None}
+            self._sweep_at = 2 * len(self.events) + _FIRST_SWEEP
 
     def recall(self, id: int) -> tuple[Body | None, str, int, int]:
         """Return the body, the type, the time and the span of an event; None, "" and 0 where unknown."""
-        found = self._events.get(id)
+        found = self.events.get(id)
         return (found[0](), *found[1:]) if found is not None else _UNKNOWN
 
     def adopt(self, saved: Saved) -> None:
         """Begin with the events of saved data. They stay, because nobody else holds these very bodies."""
-        self._events.clear()
+        self.events.clear()
         self._saved.clear()
         for raw in saved.events:
             try:
@@ -78,4 +84,4 @@ class Emitted:
                 continue
             if isinstance(event, EventReceived | EventSent | EventBuffered) and event.body is not None:
                 self._saved.append(event.body)
-                self.remember(event.seq, event.body, event.type, event.at, 0)
+                self.remember(event, event.body, 0)

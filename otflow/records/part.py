@@ -12,7 +12,7 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.capture import Capture
 from otflow.records.codec import encode_all
-from otflow.records.details import CHUNK, Details
+from otflow.records.details import CHUNK, MAX_TEXT, Details, join, show
 from otflow.records.record import EventSent, Record, StepCompleted
 from otflow.records.semconv import (
     ATTEMPT,
@@ -28,7 +28,6 @@ from otflow.records.semconv import (
     OUTCOME,
     OUTPUT_MIME_TYPE,
     OUTPUT_VALUE,
-    PAYLOAD_TRUNCATED,
     QUEUE_DURATION,
     RECORDS,
     RUN_ID,
@@ -40,9 +39,28 @@ from otflow.records.semconv import (
 )
 from otflow.records.span import SpanData, SpanLink, Value
 
-__all__ = ["Common", "Part"]
+__all__ = ["Common", "Part", "Template", "make_template"]
 
 _JSON = "application/json"
+_ALWAYS: dict[str, Value] = {INPUT_MIME_TYPE: _JSON, OUTPUT_MIME_TYPE: _JSON}
+_PLAIN = (
+    INPUT_VALUE,
+    INPUT_MIME_TYPE,
+    OUTPUT_VALUE,
+    OUTPUT_MIME_TYPE,
+    RECORDS,
+    INVOCATION_ID,
+    ATTEMPT,
+    OUTCOME,
+    QUEUE_DURATION,
+    SEQ_START,
+    SEQ_END,
+    IN_IDS,
+    IN_TYPES,
+    OUT_IDS,
+    OUT_TYPES,
+)
+"""The attributes of an attempt that took one event and returned one, beside the fixed ones."""
 
 
 class Common(msgspec.Struct):
@@ -73,13 +91,29 @@ class Common(msgspec.Struct):
         return found
 
 
+class Template(msgspec.Struct, frozen=True):
+    """What the spans of one step have in common: `fixed` attributes, and `plain`: all those of a plain one.
+
+    Whoever copies a dict that has all keys already need not make room for them.
+    """
+
+    name: str
+    fixed: dict[str, Value]
+    plain: dict[str, Value]
+
+
+def make_template(name: str, fixed: dict[str, Value]) -> Template:
+    """Make the template of a step, or of the segments of a run."""
+    return Template(name, fixed, {**fixed, **dict.fromkeys(_PLAIN, ""), **_ALWAYS})
+
+
 class Part(msgspec.Struct, eq=False):
     """An open span: a segment of a run, or what of an attempt lies in one segment.
 
     Attributes:
         common: what it has in common with all spans of the run.
         span_id, parent_id: its id, and that of its parent or 0.
-        name, fixed: its name and the attributes that all spans of the step, or all segments, carry.
+        template: what it has in common with all spans of the step, or with all segments.
         seq, start: the number and the time of its first record.
         kept: records that are not written as JSON yet.
         invocation, attempt: of which attempt it is; zeros for a segment.
@@ -94,8 +128,7 @@ class Part(msgspec.Struct, eq=False):
     common: Common
     span_id: int
     parent_id: int
-    name: str
-    fixed: dict[str, Value]
+    template: Template
     seq: int
     start: int
     kept: list[Record]
@@ -134,29 +167,28 @@ class Part(msgspec.Struct, eq=False):
                 capture, records = self.common.capture, encode_all(kept)
                 given, made = input.json, sent.body.json
                 if len(records) <= capture.full and len(given) <= capture.value >= len(made):
-                    return self._finish_simply(sent, _text(given), _text(made), _text(records))
+                    return self._finish_plainly(sent, given, made, records)
         return self._finish_with_details(self.more())
 
-    def _finish_simply(self, sent: EventSent, given: str, made: str, records: str) -> SpanData:
-        found = self.fixed.copy()
-        found[INPUT_VALUE] = given
-        found[INPUT_MIME_TYPE] = _JSON
-        found[OUTPUT_VALUE] = made
-        found[OUTPUT_MIME_TYPE] = _JSON
-        found[RECORDS] = records
+    def _finish_plainly(self, sent: EventSent, given: bytes, made: bytes, records: bytes) -> SpanData:
+        template, event, emitter, seq = self.template, self.event, self.emitter, sent.seq
+        waited = self.start - self.queued
+        found = template.plain.copy()
+        found[INPUT_VALUE] = given.decode("utf-8", "replace")
+        found[OUTPUT_VALUE] = made.decode("utf-8", "replace")
+        found[RECORDS] = records.decode("utf-8", "replace")
         found[INVOCATION_ID] = self.invocation
         found[ATTEMPT] = self.attempt
         found[OUTCOME] = self.outcome
-        found[QUEUE_DURATION] = (self.start - self.queued) / 1e9
+        found[QUEUE_DURATION] = waited / 1e9 if waited > 0 else 0.0
         found[SEQ_START] = self.seq
-        found[SEQ_END] = sent.seq
-        found[IN_IDS] = (self.event,)
+        found[SEQ_END] = seq
+        found[IN_IDS] = (event,)
         found[IN_TYPES] = (self.kind,)
-        found[OUT_IDS] = (sent.seq,)
+        found[OUT_IDS] = (seq,)
         found[OUT_TYPES] = (sent.type,)
-        emitter = self.emitter
         return SpanData(
-            self.name,
+            template.name,
             self.common.trace_id,
             self.span_id,
             self.parent_id,
@@ -164,12 +196,15 @@ class Part(msgspec.Struct, eq=False):
             sent.at,
             found,
             (),
-            (SpanLink(emitter, CONSUMED, self.event),) if emitter else (),
+            (SpanLink(emitter, CONSUMED, event),) if emitter else (),
+            "unset",
+            "",
+            self.invocation,
         )
 
     def _finish_with_details(self, details: Details) -> SpanData:
         details.pack(self.kept)
-        found = self.fixed.copy()
+        found = self.template.fixed.copy()
         limit = self.common.capture.value
         if limit and self.input is not None:
             found[INPUT_VALUE], cut = show(self.input.json, limit)
@@ -192,7 +227,7 @@ class Part(msgspec.Struct, eq=False):
         details.describe(found)
         error = details.error
         return SpanData(
-            self.name,
+            self.template.name,
             self.common.trace_id,
             self.span_id,
             self.parent_id,
@@ -201,6 +236,7 @@ class Part(msgspec.Struct, eq=False):
             found,
             details.events(),
             tuple(details.links),
-            "unset" if error is None else "error",
-            "" if error is None else error.message,
+            "error" if error is not None or details.crashed else "unset",
+            "" if error is None else error.message[:MAX_TEXT],
+            self.invocation,
         )

@@ -49,7 +49,8 @@ class SpanLink(msgspec.Struct, frozen=True):
 class SpanData(msgspec.Struct, frozen=True):
     """A finished span.
 
-    Times are nanoseconds since the epoch, `parent_id` is 0 for a root, `status` is "unset" or "error".
+    Times are nanoseconds since the epoch, `parent_id` is 0 for a root, `status` is "unset" or "error". `invocation` is
+    0 for a segment.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SpanData(msgspec.Struct, frozen=True):
     links: tuple[SpanLink, ...] = ()
     status: str = "unset"
     status_message: str = ""
+    invocation: int = 0
 
 
 def derive_ids(run: str) -> tuple[int, int]:

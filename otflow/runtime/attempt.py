@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import types
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +20,7 @@ import msgspec
 from otflow.context.current import CURRENT, RunLink
 from otflow.records.record import StepStarted
 
-__all__ = ["Attempt", "Drive", "Past", "begin", "call_in_thread"]
+__all__ = ["Attempt", "Past", "begin", "call_in_thread", "drive"]
 
 
 class Past(NamedTuple):
@@ -95,40 +96,31 @@ def begin(
     return coroutine.send(None)
 
 
-class Drive:
-    """Awaits a coroutine that has begun, each further part of it inside its own context.
+@types.coroutine
+def drive(
+    context: contextvars.Context, coroutine: Coroutine[object, object, object], pending: object
+) -> Generator[object, object, object]:
+    """Await a coroutine that has begun, each further part of it inside its own context.
 
     Args:
         context: the context of the attempt.
         coroutine: the coroutine, which stands still.
         pending: what it waits for.
     """
-
-    __slots__ = ("_context", "_coroutine", "_pending")
-
-    def __init__(
-        self, context: contextvars.Context, coroutine: Coroutine[object, object, object], pending: object
-    ) -> None:
-        self._context = context
-        self._coroutine = coroutine
-        self._pending = pending
-
-    def __await__(self) -> Generator[object, object, object]:
-        run, send, throw = self._context.run, self._coroutine.send, self._coroutine.throw
-        pending = self._pending
-        try:
-            while True:
-                try:
-                    value = yield pending
-                except GeneratorExit:
-                    run(self._coroutine.close)
-                    raise
-                except BaseException as error:  # cancellation, or what the awaited future holds: the step decides
-                    pending = run(throw, error)
-                else:
-                    pending = run(send, value)
-        except StopIteration as stop:
-            return stop.value
+    run, send, throw = context.run, coroutine.send, coroutine.throw
+    try:
+        while True:
+            try:
+                value = yield pending
+            except GeneratorExit:
+                run(coroutine.close)
+                raise
+            except BaseException as error:  # cancellation, or what the awaited future holds: the step decides
+                pending = run(throw, error)
+            else:
+                pending = run(send, value)
+    except StopIteration as stop:
+        return stop.value
 
 
 async def call_in_thread(function: Callable[..., object], arguments: dict[str, object]) -> object:

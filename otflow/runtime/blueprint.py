@@ -11,9 +11,10 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
+from otflow.context.class_names import find_class
 from otflow.context.context import Context
 from otflow.core.plan import Plan, Route, StepPlan
-from otflow.errors import WorkflowRuntimeError
+from otflow.errors import ContextSerdeError, WorkflowRuntimeError
 from otflow.events import Event, InputRequiredEvent, StopEvent
 from otflow.graph import WorkflowGraph, resolve
 from otflow.records.body import Body
@@ -53,7 +54,8 @@ def make_call(config: StepConfig, function: Callable[..., object], injector: Inj
         return partial(_call_with_injection, config, function, injector)
     step = cast("Callable[..., Coroutine[object, object, object]]", function)
     event_param, context_param = config.event_param, config.context_param
-    order = list(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters.values()
+    order = [it.name for it in parameters if it.kind is not it.KEYWORD_ONLY]
     # by position where possible: a dict of keywords costs as much as the call
     if context_param is None:
         if order[:1] == [event_param]:
@@ -121,13 +123,8 @@ class Blueprint:
         """
         if isinstance(body.live, Event):
             return body.live
-        kind = self._types.get(key)
         name = self.graph.name
-        if kind is None:
-            raise WorkflowRuntimeError(
-                f"Saved data of workflow '{name}' holds an event of the type {key}, which no step of it names. "
-                "Was the class moved or renamed? Add it to a signature, or start a new run."
-            )
+        kind = self._types.get(key) or self._find(key)
         if body.opaque:
             raise WorkflowRuntimeError(
                 f"Saved data of workflow '{name}' holds an event of the type {key} with a part that could not be "
@@ -135,6 +132,20 @@ class Blueprint:
             )
         body.live = kind.model_validate_json(body.json)
         return body.live
+
+    def _find(self, key: str) -> type[Event]:
+        """Find an event class that no signature names, such as those of a stream."""
+        fault = (
+            f"Saved data of workflow '{self.graph.name}' holds an event of the type {key}, which no step of it names"
+        )
+        try:
+            kind = find_class(key.replace(":", "."))
+        except ContextSerdeError as error:
+            raise WorkflowRuntimeError(f"{fault}, and which cannot be found: {error}") from error
+        if not issubclass(kind, Event):
+            raise WorkflowRuntimeError(f"{fault}, and which is no event. Was the class renamed? Start a new run.")
+        self.key(kind)
+        return kind
 
     def _declared(self) -> Iterable[type[Event]]:
         for config in self.graph.steps.values():

@@ -22,7 +22,7 @@ from otflow.events import Event, StepFailedEvent
 from otflow.records.body import Body
 from otflow.records.record import EventSent, StepStarted
 from otflow.retry_policy import ask
-from otflow.runtime.attempt import Attempt, Drive, Past, begin
+from otflow.runtime.attempt import Attempt, Past, begin, drive
 from otflow.runtime.driver import Driver, describe_failure
 
 __all__ = ["AfterStep", "Crew"]
@@ -93,7 +93,7 @@ class Crew:
                     await asyncio.sleep(0)
                     turns = since = 0
                     continue
-                failure: Exception | asyncio.CancelledError | None = None
+                failure: BaseException | None = None
                 value: object = None
                 context = self.base.copy()
                 try:
@@ -104,11 +104,13 @@ class Crew:
                     attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None)
                     pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
                     self._stand(started, task)
-                    value = await Drive(context, coroutine, pending)
+                    value = await drive(context, coroutine, pending)
                     turns = since = 0
                 except StopIteration as stop:
                     value = stop.value
-                except (Exception, asyncio.CancelledError) as error:  # the border to user code
+                except GeneratorExit:  # the loop was closed under the worker
+                    raise
+                except BaseException as error:  # the border to user code
                     failure = error
                 self._inline = True
                 if self._standing:
@@ -119,11 +121,18 @@ class Crew:
                     self._failed(started, failure, task)
                 if driver.ending is not None and not self._standing:
                     driver.finish()
+                if task is not None and task.cancelling():  # by the step, which was its own affair
+                    break
+        except asyncio.CancelledError:
+            driver.cancel("its task was cancelled")
+            raise
         except Exception as error:  # a fault of otflow itself: never a silent hang
             driver.fail(error)
         finally:
             self._inline = False
             self._workers.discard(task)
+            if ready:
+                self.wake()
 
     def _stand(self, started: StepStarted, task: asyncio.Task[None] | None) -> None:
         """Note that an attempt stands still, and let another worker take what is ready."""
@@ -158,11 +167,8 @@ class Crew:
                 driver.act(last)
         elif not (driver.taps or driver.dispatcher.listening) or driver.commit(records):
             for record in records:
-                if type(record) is StepStarted:
-                    if record is records[-1]:  # what this very event started goes on here, before anything else
-                        driver.ready.appendleft(record)
-                    else:
-                        driver.ready.append(record)
+                if type(record) is StepStarted:  # behind what is ready: steps begin in the order of their records
+                    driver.ready.append(record)
 
     def _settle(self, started: StepStarted, value: object) -> None:
         """Take what an attempt returned, if it was not an event of a known type."""
@@ -216,6 +222,8 @@ class Crew:
                 input.recovery = driver.body(self._recovery(started, error, at))
         driver.error = error
         driver.feed(input)
+        if driver.ending is None:  # it is retried or recovered from; what ends the run later has its own reason
+            driver.error = None
 
     def _recovery(self, started: StepStarted, error: Exception, at: int) -> StepFailedEvent:
         invocation = self.driver.state.running[started.invocation]
@@ -228,19 +236,26 @@ class Crew:
             failed_at=at / _NS,
         )
 
-    def _failed(
-        self, started: StepStarted, error: Exception | asyncio.CancelledError, task: asyncio.Task[None] | None
-    ) -> None:
-        """Tell a failure from a cancelled run, and from a step that let a CancelledError out of its own doing."""
+    def _failed(self, started: StepStarted, error: BaseException, task: asyncio.Task[None] | None) -> None:
+        """Tell a failure from a cancelled run, and from a step that let out what is no Exception by itself."""
+        cancelled = isinstance(error, asyncio.CancelledError)
         if isinstance(error, Exception):
             self._raised(started, error)
+        elif isinstance(error, KeyboardInterrupt | SystemExit):  # the process is to end
+            self.driver.cancel(f"step '{started.step}' raised {type(error).__name__}")
+            raise error
         elif self.driver.ending is None:
-            if task is not None and task.cancelling():
+            if cancelled and task is not None and task.cancelling():
                 self.driver.cancel("its task was cancelled")
                 raise error
-            fault = WorkflowRuntimeError(
-                f"Error in step '{started.step}': it raised CancelledError although nobody cancelled it: something "
-                "that it awaits was cancelled. Catch asyncio.CancelledError around that await, or let that task finish."
-            )
+            text = f"Error in step '{started.step}': it raised {type(error).__name__}"
+            if cancelled:
+                text += (
+                    " although nobody cancelled it: something that it awaits was cancelled. Catch "
+                    "asyncio.CancelledError around that await, or let that task finish."
+                )
+            else:
+                text += f", which is no Exception: {error}. Raise a subclass of Exception."
+            fault = WorkflowRuntimeError(text)
             fault.__cause__ = error
-            self._raised(started, fault)
+            self._raised(started, fault, final=not cancelled)

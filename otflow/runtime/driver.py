@@ -108,6 +108,7 @@ class Driver:
         try:
             self.dispatcher.emit(records)
         except Exception as error:  # whatever a journal may raise
+            self.state.seq = records[0].seq - 1  # these numbers were not used
             self.stop_for(error)
             return False
         for tap in self.taps:
@@ -141,6 +142,8 @@ class Driver:
 
     def start_deadline(self, seconds: float) -> None:
         """Let the run time out after `seconds` from now."""
+        if self.ending is not None:  # its journal refused the beginning
+            return
         self._timers["run", 0] = self.clock.call_later(seconds, partial(self._ring, "run", 0, seconds))
 
     def restart_timers(self) -> None:

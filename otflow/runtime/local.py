@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from threading import get_ident
 from typing import Any, TypeVar
 
 from otflow.context.context import Context
 from otflow.context.current import CURRENT
+from otflow.context.state_store import DELETED
 from otflow.core.collecting import may_complete
 from otflow.core.express import begin, put_aside, send, write_state, write_stream
 from otflow.core.inputs import Collect, Receive, Restore, Send, Start, Wait, WaitExpired, Write, WriteStream
@@ -88,6 +91,7 @@ class LocalRun:
         driver.on_end = self._ended
         driver.on_done = self._done
         self._state = driver.state
+        self._dispatcher = dispatcher
         self._feed = driver.feed
         self._now = driver.now
 
@@ -137,8 +141,8 @@ class LocalRun:
 
     @property
     def active(self) -> bool:
-        """Whether the run has not ended; it may still wait for a slot to begin."""
-        return self._state.ended is None
+        """Whether the run has not ended; it may still wait for a slot to begin. It ends with its event loop."""
+        return self._state.ended is None and not self._loop.is_closed()
 
     def result(self) -> object:
         """The result, once there is one; None before."""
@@ -153,7 +157,10 @@ class LocalRun:
                 last = self.blueprint.revive(stop.type, stop.body)
                 if not isinstance(last, StopEvent):
                     raise AssertionError("a run completes by a stop event")
-                self._result = last._get_result()
+                try:
+                    self._result = last._get_result()
+                except Exception as error:  # users may override it; the run is over all the same
+                    self._error = error
                 self.stream.close(last)
             case RunFailed():
                 self._error = self._explain(ending)
@@ -206,14 +213,19 @@ class LocalRun:
         key = self.blueprint.keys.get(type(event)) if step is None else None
         if key is None:
             key = self._check(event, step)
-        attempt = CURRENT.get()
-        body = self.driver.body(event)
+        attempt, driver = CURRENT.get(), self.driver
+        body = Body(event)
+        if driver.dispatcher.listening:
+            body.fix()
         if not isinstance(attempt, Attempt) or attempt.run is not self:
-            self._here(lambda: self._receive(event, key, body, step or ""))
+            self._later(self._receive, event, key, body, step or "")
         elif get_ident() != self._thread:
-            self._here(lambda: self._send(attempt.started, key, body, step or ""))
-        else:
+            self._later(self._send, attempt.started, key, body, step or "")
+        elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
             self._send(attempt.started, key, body, step or "")
+        elif driver.commit(records) and len(records) > 1:
+            driver.ready.append(records[1])  # type: ignore[arg-type]  # the second is a StepStarted
+            driver.wake()
 
     def _check(self, event: Event, step: str | None) -> str:
         if not isinstance(event, Event):
@@ -230,12 +242,7 @@ class LocalRun:
         return key
 
     def _send(self, started: StepStarted, key: str, body: Body, step: str) -> None:
-        records = send(self._state, self._now(), started.invocation, key, body) if not step else None
-        if records is not None:
-            if self.driver.commit(records) and len(records) > 1:
-                self.driver.ready.append(records[1])  # type: ignore[arg-type]  # the second is a StepStarted
-                self.crew.wake()
-        elif started.invocation in self._state.running:
+        if started.invocation in self._state.running:
             self._feed(Send(self._now(), started.invocation, key, body, step))
         else:  # a task that outlived its step
             self._feed(Receive(self._now(), key, body, step))
@@ -250,25 +257,34 @@ class LocalRun:
             raise WorkflowRuntimeError(
                 f"write_event_to_stream() takes an Event instance, not {type(event).__name__}: {event!r:.100}."
             )
-        keys = self.blueprint.keys
-        key = keys.get(type(event)) or self.blueprint.learn(type(event))
-        body = self.driver.body(event)
-        attempt = CURRENT.get()
+        key = self.blueprint.keys.get(type(event)) or self.blueprint.learn(type(event))
+        attempt, driver, state = CURRENT.get(), self.driver, self._state
+        body = Body(event)
+        if driver.dispatcher.listening:
+            body.fix()
         id = attempt.started.invocation if isinstance(attempt, Attempt) and attempt.run is self else 0
-        if get_ident() != self._thread or not self._state.seq:
-            self._here(lambda: self._feed(WriteStream(self._now(), id, key, body)))
-        elif self._state.ended is None and self.driver.commit([write_stream(self._state, self._now(), id, key, body)]):
-            self.stream.put(event)
+        if get_ident() != self._thread or not state.seq:
+            self._later(self._feed, WriteStream(self._now(), id, key, body))
+        elif state.ended is None:
+            record = write_stream(state, self._now(), id, key, body)
+            if not (driver.dispatcher.listening or driver.taps) or driver.commit((record,)):
+                self.stream.put(event)
 
-    def write_state(self, path: str, value: object, *, deleted: bool) -> None:
-        """Record that the state was written."""
-        attempt = CURRENT.get()
-        id = attempt.started.invocation if isinstance(attempt, Attempt) and attempt.run is self else 0
-        body = self.driver.body(value)
-        if deleted or get_ident() != self._thread or not self._state.seq:
-            self._here(lambda: self._feed(Write(self._now(), id, path, body, deleted)))
-        elif self._state.ended is None:
-            self.driver.commit([write_state(self._state, self._now(), id, path, body)])
+    def write_state(self, path: str, value: object) -> None:
+        """Record that the state was written; the value `DELETED` means that there is none any more."""
+        attempt, dispatcher, state = CURRENT.get(), self._dispatcher, self._state
+        id = attempt.started.invocation if type(attempt) is Attempt and attempt.run is self else 0
+        body = Body(value)
+        if dispatcher.listening and type(value) is not str:
+            body.fix()
+        if value is DELETED:
+            self._later(self._feed, Write(self._now(), id, path, Body(), deleted=True))
+        elif get_ident() != self._thread or not state.seq:
+            self._later(self._feed, Write(self._now(), id, path, body))
+        elif state.ended is None:
+            record = write_state(state, self._now(), id, path, body)
+            if dispatcher.listening or self.driver.taps:
+                self.driver.commit((record,))
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""
@@ -334,7 +350,9 @@ class LocalRun:
             if answer is None:
                 raise TimeoutError(_too_late(attempt.started.step, kind, seconds))
             return self.blueprint.revive(answer.type, answer.body)
-        started = next(record for record in records if isinstance(record, WaitStarted))
+        started = next((record for record in records if isinstance(record, WaitStarted)), None)
+        if started is None:
+            raise ContextStateError(f"Nothing can be waited for any more: the run {self.run_id} has ended.")
         try:
             return await self.driver.answer(started.seq)
         except TimeoutError:
@@ -360,24 +378,35 @@ class LocalRun:
 
     # ---------------------------------------------------------------- threads
 
-    def _here(self, call: Callable[[], object]) -> None:
+    # Calls are handed on with their arguments: a closure would make every variable of the hot functions above a cell.
+    def _later(self, call: Callable[..., object], *arguments: object) -> None:
         """Call in the thread of the loop: at once if this is it, else soon, in the order of the calls."""
         if not self._state.seq:
-            self._early.append(call)
+            self._early.append(partial(call, *arguments))
         elif get_ident() == self._thread:
-            call()
+            call(*arguments)
         elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(call)
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def _ask(self, call: Callable[[], T]) -> T:
         """Call in the thread of the loop, and wait for the answer."""
         if get_ident() == self._thread:
             return call()
 
-        async def answer() -> T:
-            return call()
+        answer: Future[T] = Future()
 
-        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
+        def ask() -> None:
+            try:
+                answer.set_result(call())
+            except Exception as error:  # it is raised where the question came from
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(ask)
+        return answer.result()
+
+
+async def _call(call: Callable[[], T]) -> T:
+    return call()
 
 
 def _too_late(step: str, kind: type[Event], seconds: float | None) -> str:

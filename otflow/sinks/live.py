@@ -21,11 +21,12 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from otflow.records.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
-from otflow.records.span import SpanData
+from otflow.records.span import SpanData, SpanLink
 
 __all__ = ["LiveSpan", "Notes", "Terms", "open_span"]
 
 _UNSET = Status(StatusCode.UNSET)
+_NONE: Mapping[str, AttributeValue] = {}
 _OWN = "otflow."
 
 
@@ -46,8 +47,8 @@ class Notes:
         self.attributes = BoundedAttributes(
             limits.max_span_attributes, immutable=False, max_value_len=limits.max_span_attribute_length
         )
-        self.events = BoundedList(limits.max_events)
-        self.links = BoundedList(limits.max_links)
+        self.events: BoundedList[Event] = BoundedList(limits.max_events)
+        self.links: BoundedList[Link] = BoundedList(limits.max_links)
         self.name = ""
         self.status = _UNSET
 
@@ -61,13 +62,16 @@ class LiveSpan(Span):
     """
 
     id: int
+    _context: SpanContext
     _kind = SpanKind.INTERNAL
     _instrumentation_info = None
     _end_time: int | None = None
+    _attributes: Attributes = _NONE
     _events: Sequence[Event] = ()
-    _links: Sequence[Link] = ()
+    _references: Sequence[SpanLink] = ()
+    _added: Sequence[Link] = ()
     _status = _UNSET
-    _dropped = 0
+    _dropped = (0, 0, 0)
     _sampler = None
     _record_exception = _set_status_on_exception = True
     _notes: Notes | None = None
@@ -76,19 +80,39 @@ class LiveSpan(Span):
     # There is no __init__, see open_span: constructing a span of the SDK costs more than all that happens in it.
 
     def _note(self) -> Notes:
-        return self._notes or self.__dict__.setdefault("_notes", Notes(self._limits))  # atomic: steps have threads
+        notes: Notes = self._notes or self.__dict__.setdefault("_notes", Notes(self._limits))
+        return notes  # set in one go, because a step may have threads
+
+    @property
+    def _links(self) -> Sequence[Link]:  # type: ignore[override]  # nobody sets it, and few read it: it is made for them
+        own = self._context
+        found = [
+            Link(SpanContext(own.trace_id, link.span_id, False, own.trace_flags, own.trace_state), link.attributes)
+            for link in self._references
+        ]
+        return (*found, *self._added)
 
     @property
     def attributes(self) -> Attributes:
         """The attributes so far."""
         if self._end_time is not None or self._notes is None:
-            return MappingProxyType(self._attributes)
-        return MappingProxyType({**self._attributes, **self._notes.attributes})
+            return MappingProxyType(self._attributes or _NONE)
+        return MappingProxyType({**(self._attributes or _NONE), **self._notes.attributes})
 
     @property
     def dropped_attributes(self) -> int:
-        """How many attributes were too many."""
-        return self._dropped
+        """How many attributes of users were too many."""
+        return self._dropped[0]
+
+    @property
+    def dropped_events(self) -> int:
+        """How many span events of users were too many."""
+        return self._dropped[1]
+
+    @property
+    def dropped_links(self) -> int:
+        """How many links of users were too many."""
+        return self._dropped[2]
 
     def is_recording(self) -> bool:
         """Tell whether what is said to this span will be exported."""
@@ -157,13 +181,21 @@ class LiveSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         """Do nothing: the span ends with its attempt."""
 
-    def conclude(self, data: SpanData, links: tuple[Link, ...]) -> None:
-        """Become what is exported: what otflow says about the attempt or segment, and what was said to this span."""
-        self._attributes = data.attributes
+    def show(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Have attributes while it is open."""
+        self._attributes = dict(attributes)
+
+    def conclude(self, data: SpanData, more: Attributes = None) -> None:
+        """Become what is exported.
+
+        Args:
+            data: what otflow says about the attempt, or the segment.
+            more: further attributes.
+        """
+        self._attributes = {**more, **data.attributes} if more else data.attributes
         self._start_time = data.start
         self._end_time = data.end
-        if links:
-            self._links = links
+        self._references = data.links
         if data.events:
             self._events = tuple(Event(event.name, dict(event.attributes), event.at) for event in data.events)
         if data.status == "error":
@@ -173,17 +205,16 @@ class LiveSpan(Span):
 
     def speak_for(self, span: LiveSpan) -> None:
         """Let another span have what was said to this one, of which nothing is kept."""
-        notes, self._notes = self._notes, None
+        notes: Notes | None = self.__dict__.pop("_notes", None)
         if notes is None:
             return
-        attributes = span._attributes
-        for key, value in notes.attributes.items():
-            if not (key in attributes and key.startswith(_OWN)):
-                attributes[key] = value
-        span._dropped += notes.attributes.dropped
+        own = span._attributes or _NONE
+        said = {key: value for key, value in notes.attributes.items() if not (key.startswith(_OWN) and key in own)}
+        span._attributes = {**own, **said}
         span._name = notes.name or span._name
         span._events = (*span._events, *notes.events)
-        span._links = (*span._links, *notes.links)
+        span._added = (*span._added, *notes.links)
+        span._dropped = (notes.attributes.dropped, notes.events.dropped, notes.links.dropped)
         if span._status is _UNSET:
             span._status = notes.status
 
@@ -212,5 +243,4 @@ def open_span(
     span._name = name
     span._start_time = start
     span._resource, span._instrumentation_scope, span._limits = terms
-    span._attributes = {}
     return span

@@ -1,30 +1,28 @@
 """Records to spans of the OpenTelemetry SDK: hands finished spans to a provider, and makes them current meanwhile.
 
 What a span says is decided in `otflow.records.trace`; here it gets the SDK's clothes. Spans are made without the SDK's
-tracer, because their ids follow from their run, and because what otflow puts into them needs no checks. What users
-add to them passes the SDK's own checks and limits. The sink looks at nothing but records and the provider.
+tracer, because their ids follow from their run. Whether a run is sampled is asked once, when it begins. The sink looks
+at nothing but records and its provider.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from opentelemetry import context as otel
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
-    Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
     TraceFlags,
-    TraceState,
     get_current_span,
     set_span_in_context,
 )
-from opentelemetry.util.types import AttributeValue
 
 from otflow.dispatcher import Dispatcher
 from otflow.records.capture import FULL, Capture
@@ -40,8 +38,15 @@ from otflow.records.record import (
     RunTimedOut,
     StepStarted,
 )
-from otflow.records.semconv import INVOCATION_ID, OPERATION_NAME, OUTCOME, RUN_ID, SCOPE, SEGMENT_SPAN, WAITING
-from otflow.records.semconv import WORKFLOW_NAME
+from otflow.records.semconv import (
+    OPERATION_NAME,
+    OUTCOME,
+    RUN_ID,
+    SCOPE,
+    SEGMENT_SPAN,
+    WAITING,
+    WORKFLOW_NAME,
+)
 from otflow.records.span import SpanData, derive_span_id
 from otflow.records.trace import RunTrace
 from otflow.sinks.live import LiveSpan, Terms, open_span
@@ -51,18 +56,22 @@ __all__ = ["KEPT_PAUSED", "SpanSink", "attach"]
 KEPT_PAUSED = 4096
 """How many paused runs are remembered, so that their next segment refers to the one before."""
 
-_SILENT = frozenset({SpanProcessor.on_start, SimpleSpanProcessor.on_start, BatchSpanProcessor.on_start})
+_NOWHERE = otel.Context()
+_QUIET = frozenset({SpanProcessor.on_start, SimpleSpanProcessor.on_start, BatchSpanProcessor.on_start})
 """The `on_start` methods that do nothing."""
-_EMPTY = otel.Context()
 
 
-class _Unsampled:
-    """Stands in the place of a trace that nobody wants."""
+class _Dropped:
+    """A run that is not sampled: its steps pass on that it is not, and that is all."""
 
-    def __init__(self) -> None:
+    __slots__ = ("ended", "paused", "span")
+
+    def __init__(self, context: SpanContext) -> None:
+        self.span = NonRecordingSpan(context)
         self.paused = self.ended = False
 
-    def feed(self, records: Sequence[Record]) -> list[SpanData]:
+    def take(self, records: Sequence[Record]) -> bool:
+        """Take a batch; tell whether the run is paused or has ended."""
         for record in records:
             match record:
                 case RunPaused() | RunResumed():
@@ -71,50 +80,128 @@ class _Unsampled:
                     self.ended = True
                 case _:
                     pass
-        return []
+        return self.paused or self.ended
+
+    def enter(self, started: StepStarted) -> None:
+        """Make the span that is not recorded the current one."""
+        otel.attach(set_span_in_context(self.span))
+
+    def close(self, outcome: str) -> None:
+        """Do nothing: there is nothing to finish."""
 
 
-class _Run:
-    """A run as the sink knows it.
+class _Traced:
+    """A run that is sampled.
 
-    Attributes:
-        trace: its trace, if it is sampled.
-        silent: what is current in its steps if it is not.
-        flags, state: what all its spans pass on.
-        sampled: attributes that the sampler wants on its segments.
-        handles: the spans that step code has, by invocation.
-        told: open spans that processors were told of, by id.
+    Args:
+        trace: its trace.
+        processor: where its spans go.
+        terms: what all spans of the provider have in common.
+        result: what the sampler said.
     """
 
-    __slots__ = ("_parent", "flags", "handles", "sampled", "silent", "state", "told", "trace")
+    __slots__ = (
+        "_extra", "_flags", "_handles", "_open", "_parent", "_parent_id", "_processor", "_state", "_telling", "_terms", "_told",
+        "_trace", "_trace_id",
+    )  # fmt: skip
 
-    def __init__(
-        self,
-        trace: RunTrace | _Unsampled,
-        flags: TraceFlags,
-        state: TraceState | None,
-        sampled: Mapping[str, AttributeValue],
-    ) -> None:
-        self.trace = trace
-        self.flags = flags
-        self.state = state
-        self.sampled = sampled
-        self.silent: NonRecordingSpan | None = None
-        self.handles: dict[int, LiveSpan] = {}
-        self.told: dict[int, LiveSpan] = {}
+    def __init__(self, trace: RunTrace, processor: SpanProcessor, terms: Terms, result: SamplingResult) -> None:
+        self._trace = trace
+        self._trace_id = trace.common.trace_id
+        self._open = trace.attempts.open
+        self._processor = processor
+        self._terms = terms
+        self._flags = _flags(result)
+        self._state = result.trace_state
+        self._extra = result.attributes
+        self._telling = _listens(processor)
         self._parent: SpanContext | None = None
+        self._parent_id = 0
+        self._handles: dict[int, LiveSpan] = {}  # the spans that step code has, by invocation
+        self._told: dict[int, LiveSpan] = {}  # the open spans that processors were told of, by id
 
-    def identify(self, trace_id: int, span_id: int) -> SpanContext:
-        """Return the identity of a span of this run."""
-        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=self.flags, trace_state=self.state)
+    @property
+    def paused(self) -> bool:
+        """Whether the run is paused."""
+        return self._trace.paused
 
-    def identify_parent(self, trace_id: int, span_id: int) -> SpanContext | None:
-        """Return the identity of a parent, which mostly is the same as the last time."""
-        if not span_id:
-            return None
-        if self._parent is None or self._parent.span_id != span_id:
-            self._parent = self.identify(trace_id, span_id)
-        return self._parent
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended."""
+        return self._trace.ended
+
+    def take(self, records: Sequence[Record]) -> bool:
+        """Take a batch; tell whether the run is paused or has ended."""
+        trace = self._trace
+        if self._telling:
+            trace.attempts.opened = []
+        finished = trace.feed(records)
+        if self._telling:
+            self._tell(trace.attempts.opened or [])
+        for data in finished:
+            self._export(data)
+        return trace.paused or trace.ended
+
+    def enter(self, started: StepStarted) -> None:
+        """Make the span of an attempt the current one."""
+        invocation = started.invocation
+        part = self._open.get(invocation)
+        if part is not None:
+            span = self._told.get(part.span_id) if self._telling else None
+            if span is None:
+                span = self._make(part.span_id, part.parent_id, part.template.name, part.start)
+            self._handles[invocation] = span
+            otel.attach(set_span_in_context(span))
+
+    def close(self, outcome: str) -> None:
+        """Export what is open, because no more records come."""
+        for data in self._trace.close(outcome):
+            self._export(data)
+
+    def _identify(self, span_id: int) -> SpanContext:
+        return SpanContext(self._trace_id, span_id, False, self._flags, self._state)  # by place, as names cost
+
+    def _make(self, span_id: int, parent_id: int, name: str, start: int) -> LiveSpan:
+        if parent_id != self._parent_id:  # mostly the same as the last time
+            self._parent_id = parent_id
+            self._parent = self._identify(parent_id) if parent_id else None
+        return open_span(self._terms, self._identify(span_id), self._parent, span_id, name, start)
+
+    def _tell(self, opened: list[Part]) -> None:
+        """Tell the processors of spans that start."""
+        for part in opened:
+            span = self._make(part.span_id, part.parent_id, part.template.name, part.start)
+            span.show(part.template.fixed)
+            around, parent = otel.get_current(), self._told.get(part.parent_id)
+            if parent is not None:
+                around = set_span_in_context(parent, around)
+            elif span.parent is not None:
+                around = set_span_in_context(NonRecordingSpan(span.parent), around)
+            self._told[part.span_id] = span
+            self._processor.on_start(span, parent_context=around)
+
+    def _export(self, data: SpanData) -> None:
+        """Hand a finished span to the processors."""
+        id, invocation = data.span_id, data.invocation
+        told = self._told.pop(id, None) if self._telling else None
+        handle = self._handles.get(invocation)
+        if handle is None:
+            span = told or self._make(id, data.parent_id, data.name, data.start)
+            span.conclude(data, self._extra if not invocation else None)
+            span.retire()
+        else:
+            span = handle
+            if handle.id == id:
+                span.conclude(data)
+            else:
+                span = told or self._make(id, data.parent_id, data.name, data.start)
+                span.conclude(data)
+                span.retire()
+                handle.speak_for(span)
+            if data.attributes.get(OUTCOME) != WAITING:
+                handle.retire()
+                del self._handles[invocation]
+        self._processor.on_end(span)
 
 
 class SpanSink:
@@ -126,14 +213,13 @@ class SpanSink:
     """
 
     def __init__(self, provider: TracerProvider, capture: Capture = FULL) -> None:
+        own_version = _own_version()
         limits: SpanLimits = getattr(provider, "_span_limits", None) or SpanLimits()
-        self._provider = provider
-        self._terms = Terms(provider.resource, InstrumentationScope(SCOPE, _own_version()), limits)
+        self._tracer = provider.get_tracer(SCOPE, own_version)
+        self._terms = Terms(provider.resource, InstrumentationScope(SCOPE, own_version), limits)
         self._capture = _bound(capture, limits.max_span_attribute_length)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _Traced | _Dropped] = {}
         self._paused: dict[str, None] = {}
-        self._processors: object = self  # which no provider has
-        self._telling = False
 
     def __call__(self, records: Sequence[Record]) -> None:
         """Take a batch, which is of one run."""
@@ -141,35 +227,16 @@ class SpanSink:
             return
         first = records[0]
         run = self._runs.get(first.run)
-        if run is None or isinstance(first, RunStarted):
+        if run is None or type(first) is RunStarted:
             run = self._begin(first)
-        trace = run.trace
-        if self._has_to_tell():
-            self._tell(run, records)
-        else:
-            for data in trace.feed(records):
-                self._export(run, data)
-        if trace.ended:
-            del self._runs[first.run]
-            self._paused.pop(first.run, None)
-        elif trace.paused:
-            self._shelve(first.run)
-        elif self._paused:
-            self._paused.pop(first.run, None)
+        if run.take(records):
+            self._shelve(first.run, run)
 
     def enter(self, started: StepStarted) -> None:
         """Make the span of an attempt the current one, in the context variables of this very context."""
         run = self._runs.get(started.run)
-        if run is None:
-            return
-        span: LiveSpan | NonRecordingSpan | None = run.silent
-        if isinstance(run.trace, RunTrace):
-            part = run.trace.attempts.open.get(started.invocation)
-            if part is None:
-                return
-            span = run.handles[started.invocation] = run.told.get(part.span_id) or self._open(run, part)
-        if span is not None:
-            otel.attach(set_span_in_context(span))
+        if run is not None:
+            run.enter(started)
 
     def origin(self) -> str:
         """Return the traceparent of the current span, or ""."""
@@ -179,108 +246,50 @@ class SpanSink:
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     def close(self) -> None:
-        """Export what is open, because no more records come. How it would have ended is left open."""
+        """Export what is open, because no more records come. How it would have ended, nobody can tell."""
         for run in self._runs.values():
-            if isinstance(run.trace, RunTrace):
-                for data in run.trace.close(""):
-                    self._export(run, data)
+            run.close("")
         self._runs.clear()
         self._paused.clear()
 
-    # ---------------------------------------------------------------- runs
-
-    def _begin(self, first: Record) -> _Run:
-        """Get to know a run, and ask once whether it is sampled."""
-        old = self._runs.pop(first.run, None)
-        if old is not None and isinstance(old.trace, RunTrace):  # its id is used again, and it never ended
-            for data in old.trace.close():
-                self._export(old, data)
+    def _begin(self, first: Record) -> _Traced | _Dropped:
+        """Get to know a run, and ask whether it is sampled."""
+        old = self._runs.get(first.run)
+        if old is not None:  # its id is used again, and it never ended
+            old.close("crashed")
         trace = RunTrace(first, self._capture)
-        common = trace.common
-        around = _EMPTY
+        common, around = trace.common, _NOWHERE
         if trace.parent_id:
-            parent = SpanContext(common.trace_id, trace.parent_id, False, TraceFlags(trace.parent_flags))
-            around = set_span_in_context(NonRecordingSpan(parent), _EMPTY)
-        attributes = {OPERATION_NAME: SEGMENT_SPAN, WORKFLOW_NAME: common.workflow, RUN_ID: common.run}
-        result = self._provider.sampler.should_sample(
-            around, common.trace_id, trace.name, SpanKind.INTERNAL, attributes, ()
-        )
-        flags = TraceFlags(TraceFlags.SAMPLED if result.decision.is_sampled() else TraceFlags.DEFAULT)
-        recording = result.decision.is_recording()
-        run = _Run(trace if recording else _Unsampled(), flags, result.trace_state, result.attributes or {})
-        if not recording:
-            own = run.identify(common.trace_id, derive_span_id(common.key, first.seq))
-            run.silent = NonRecordingSpan(own)
-        if self._provider.resource is not self._terms.resource:  # as after a fork
-            self._terms = self._terms._replace(resource=self._provider.resource)
+            flags = TraceFlags(trace.parent_flags)
+            parent = SpanContext(common.trace_id, trace.parent_id, is_remote=False, trace_flags=flags)
+            around = set_span_in_context(NonRecordingSpan(parent), _NOWHERE)
+        tracer, result = self._tracer, SamplingResult(Decision.DROP)
+        if isinstance(tracer, Tracer):  # and not the one that stands there when the SDK is switched off
+            attributes = {OPERATION_NAME: SEGMENT_SPAN, WORKFLOW_NAME: common.workflow, RUN_ID: common.run}
+            kind = SpanKind.INTERNAL
+            result = tracer.sampler.should_sample(around, common.trace_id, trace.name, kind, attributes, ())
+        run: _Traced | _Dropped
+        if isinstance(tracer, Tracer) and result.decision is not Decision.DROP:
+            terms = self._terms._replace(resource=tracer.resource)  # which a fork changes
+            run = _Traced(trace, tracer.span_processor, terms, result)
+        else:
+            id = derive_span_id(common.key, first.seq)
+            run = _Dropped(SpanContext(common.trace_id, id, False, _flags(result), result.trace_state))
         self._runs[first.run] = run
         return run
 
-    def _shelve(self, id: str) -> None:
-        """Count a run as paused, and forget the one that has been so longest if there are too many."""
-        paused = self._paused
-        paused.pop(id, None)
-        paused[id] = None
-        if len(paused) > KEPT_PAUSED:
-            oldest = next(iter(paused))
-            del paused[oldest]
-            del self._runs[oldest]
-
-    # ---------------------------------------------------------------- spans
-
-    def _open(self, run: _Run, part: Part) -> LiveSpan:
-        context = run.identify(part.trace_id, part.span_id)
-        parent = run.identify_parent(part.trace_id, part.parent_id)
-        return open_span(self._terms, context, parent, part.span_id, part.name, part.start)
-
-    def _export(self, run: _Run, data: SpanData) -> None:
-        """Hand a finished span to the processors."""
-        attributes, id = data.attributes, data.span_id
-        invocation = attributes.get(INVOCATION_ID, 0)
-        handle = run.handles.get(invocation)
-        told = run.told.pop(id, None) if run.told else None
-        span = handle if handle is not None and handle.id == id else told
-        if span is None:
-            context = run.identify(data.trace_id, id)
-            parent = run.identify_parent(data.trace_id, data.parent_id)
-            span = open_span(self._terms, context, parent, id, data.name, data.start)
-        if run.sampled and not invocation:
-            attributes.update(run.sampled)
-        links = tuple(Link(run.identify(data.trace_id, link.span_id), link.attributes) for link in data.links)
-        span.conclude(data, links)
-        if handle is not None:
-            if span is not handle:
-                handle.speak_for(span)
-            if attributes.get(OUTCOME) != WAITING:
-                handle.retire()
-                del run.handles[invocation]
-        if span is not handle:
-            span.retire()
-        self._provider._active_span_processor.on_end(span)
-
-    def _has_to_tell(self) -> bool:
-        """Tell whether some processor wants to know of spans that start; looked up when there are others."""
-        children = getattr(self._provider._active_span_processor, "_span_processors", None)
-        if children is not self._processors:
-            self._processors = children
-            self._telling = _listens(self._provider._active_span_processor)
-        return self._telling
-
-    def _tell(self, run: _Run, records: Sequence[Record]) -> None:
-        """Feed the trace; tell the processors of the spans that start, then of those that end."""
-        opened: list[Part] = []
-        if isinstance(run.trace, RunTrace):
-            run.trace.attempts.opened = opened
-        finished = run.trace.feed(records)
-        for part in opened:
-            span = run.told[part.span_id] = self._open(run, part)
-            parent = run.told.get(part.parent_id) or span.parent
-            around = otel.get_current()
-            if parent is not None:
-                around = set_span_in_context(parent if isinstance(parent, LiveSpan) else NonRecordingSpan(parent), around)
-            self._provider._active_span_processor.on_start(span, parent_context=around)
-        for data in finished:
-            self._export(run, data)
+    def _shelve(self, id: str, run: _Traced | _Dropped) -> None:
+        """Forget a run that has ended, or the one that has been paused longest if there are too many."""
+        self._paused.pop(id, None)
+        if run.ended:
+            del self._runs[id]
+            return
+        self._paused[id] = None
+        if len(self._paused) > KEPT_PAUSED:
+            oldest = next(iter(self._paused))
+            del self._paused[oldest]
+            if self._runs[oldest].paused:  # and not resumed since
+                del self._runs[oldest]
 
 
 def attach(dispatcher: Dispatcher, provider: TracerProvider, capture: Capture = FULL) -> Callable[[], None]:
@@ -288,14 +297,12 @@ def attach(dispatcher: Dispatcher, provider: TracerProvider, capture: Capture = 
 
     Args:
         dispatcher: the dispatcher.
-        provider: where the spans go. Nothing is attached if the SDK is switched off (`OTEL_SDK_DISABLED`).
+        provider: where the spans go.
         capture: how much of the payloads goes into the spans; default `FULL`.
 
     Returns:
         A function that ends it, and exports what is open then.
     """
-    if not isinstance(provider.get_tracer(SCOPE), Tracer):
-        return lambda: None
     sink = SpanSink(provider, capture)
     detach = dispatcher.attach(sink, scope=sink)
 
@@ -306,11 +313,17 @@ def attach(dispatcher: Dispatcher, provider: TracerProvider, capture: Capture = 
     return end
 
 
+def _flags(result: SamplingResult) -> TraceFlags:
+    sampled = result.decision is Decision.RECORD_AND_SAMPLE
+    return TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+
+
 def _listens(processor: SpanProcessor) -> bool:
-    children = getattr(processor, "_span_processors", None)
+    """Tell whether a processor, or one of those in it, wants to know of spans that start."""
+    children: Sequence[SpanProcessor] | None = getattr(processor, "_span_processors", None)
     if children is not None:
         return any(_listens(child) for child in children)
-    return type(processor).on_start not in _SILENT
+    return type(processor).on_start not in _QUIET
 
 
 def _bound(capture: Capture, limit: int | None) -> Capture:

@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from tests.api.tape import Tape, until
 
 from otflow import (
     Context,
@@ -18,6 +17,7 @@ from otflow import (
 )
 from otflow.retry_policy import RetryInfo, retry_policy, stop_after_attempt, wait_fixed
 from otflow.runtime.clock import ManualClock
+from tests.api.tape import Tape, until
 
 
 class Ping(Event):

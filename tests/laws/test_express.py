@@ -8,9 +8,11 @@ from hypothesis import given
 
 from otflow.core.collecting import may_complete
 from otflow.core.decide import advance
-from otflow.core.express import pass_on, put_aside, send, write_state, write_stream
-from otflow.core.inputs import Collect, Input, Restore, Send, StepReturned, Write, WriteStream
+from otflow.core.express import begin, pass_on, put_aside, send, stop, write_state, write_stream
+from otflow.core.inputs import Collect, Input, Restore, Send, Start, StepReturned, Write, WriteStream
+from otflow.core.plan import NOWHERE
 from otflow.core.state import RunState, new_state, pending
+from otflow.records.body import Body
 from otflow.records.record import Record, StepStarted
 from tests.laws.strategies import Script, play, scripts, write_script
 
@@ -19,8 +21,18 @@ def take_short_way(state: RunState, input: Input, started: dict[int, StepStarted
     """Take an input as the runtime does that is in a hurry; None when there is no short way."""
     at = input.at
     match input:
+        case Start() if not state.seq:
+            return begin(state, input)
+        case StepReturned(_, id, _, "Stop", Body() as body, (), False) if id in started:
+            return stop(state, at, started[id], "Stop", body) if started[id].attempt == input.attempt else None
         case StepReturned(_, id, attempt, kind, body, (), False) if id in started:
-            return pass_on(state, at, started[id], kind, body) if started[id].attempt == attempt else None
+            if started[id].attempt != attempt:
+                return None
+            if body is not None and state.plan.routes.get(kind, NOWHERE).stop:
+                return stop(state, at, started[id], kind, body)
+            return pass_on(state, at, started[id], kind, body)
+        case Start() if state.seq == 0:
+            return begin(state, input)
         case Send(_, id, kind, body, ""):
             return send(state, at, id, kind, body)
         case Collect(_, id, buffer, need, _, _, None) if id in state.running and state.ended is None:

@@ -1,0 +1,109 @@
+"""Quantities in words: durations, counts, and the shortest fair impression of a payload."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from otflow.drawing.line import clean
+from otflow.records.body import OPAQUE, Body
+
+__all__ = ["count", "enumerate_some", "format_duration", "name_type", "preview", "show_value", "tally"]
+
+_US, _MS, _S = 1_000, 1_000_000, 1_000_000_000
+_MAX_SHOWN = 200
+_MAX_READ = 64 * 1024  # bytes of a payload beyond which nobody looks into it for a preview
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Write a duration with about three digits, as `0.04 ms`, `12.4 ms`, `1.24 s` or `3 min 5 s`.
+
+    Args:
+        nanoseconds: the duration; a negative one counts as 0.
+
+    Example:
+        >>> format_duration(50_000_000), format_duration(1_240_000_000), format_duration(185 * 10**9)
+        ('50 ms', '1.24 s', '3 min 5 s')
+    """
+    ns = max(0, nanoseconds)
+    if ns < 9_995_000:
+        return "0 ms" if ns < 5 * _US else f"{_trim(f'{ns / _MS:.2f}')} ms"
+    if ns < 99_950_000:
+        return f"{_trim(f'{ns / _MS:.1f}')} ms"
+    if ns < 999_500_000:
+        return f"{ns / _MS:.0f} ms"
+    if ns < 59_950_000_000:
+        return f"{_trim(f'{ns / _S:.2f}' if ns < 9_995_000_000 else f'{ns / _S:.1f}')} s"
+    minutes, seconds = divmod(round(ns / _S), 60)
+    if minutes < 60:  # noqa: PLR2004  # minutes of an hour
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _trim(number: str) -> str:
+    return number.rstrip("0").rstrip(".")
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    Example:
+        >>> count(1, "retry"), count(2, "retry"), count(1200, "event")
+        ('1 retry', '2 retries', '1,200 events')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def tally(names: Iterable[str], times: str) -> str:
+    """Write names with how often each comes: `3 × Note, Done`."""
+    return ", ".join(name if number == 1 else f"{number:,} {times} {name}" for name, number in Counter(names).items())
+
+
+def enumerate_some(words: Sequence[str], more: str, limit: int = 4) -> str:
+    """List words; of many only the first ones and the last.
+
+    Args:
+        words: the words.
+        more: what stands for those that are left out.
+        limit: how many are listed in full; default 4.
+    """
+    if len(words) <= limit:
+        return ", ".join(words)
+    return f"{', '.join(words[:2])} {more} {words[-1]}"
+
+
+def name_type(key: str) -> str:
+    """Give the short name of a type key or of a qualified class name; `?` if it is unknown."""
+    return key.rpartition(":")[2].rpartition(".")[2] or "?"
+
+
+def show_value(body: Body) -> str:
+    """Write a payload on one line; of a long one only the beginning."""
+    json = body.json
+    if len(json) > _MAX_READ:
+        return f"{len(json):,} bytes"
+    value = msgspec.json.decode(json)
+    match value:
+        case str():
+            shown = f'"{value}"'
+        case {"$opaque": kind, **_rest}:
+            shown = f"<{kind}>"
+        case dict() | list():
+            shown = msgspec.json.encode(value).decode()
+        case _:
+            shown = json.decode()
+    return clean(shown)[:_MAX_SHOWN]
+
+
+def preview(body: Body) -> str:
+    """Give the first plain fields of a payload as `name=value`; empty if it has none."""
+    if len(body.json) > _MAX_READ:
+        return ""
+    fields = msgspec.json.decode(body.json)
+    if not isinstance(fields, dict) or OPAQUE in fields:
+        return ""
+    plain = {name: value for name, value in fields.items() if isinstance(value, str | int | float) and value != ""}
+    return clean(" ".join(f"{name}={value}" for name, value in list(plain.items())[:3]))[:_MAX_SHOWN]

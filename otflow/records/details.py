@@ -1,0 +1,225 @@
+"""What a span holds beside the plain case of one event in and one event out, within a constant budget.
+
+However long a span is open, and however much is written meanwhile: the JSON of its records, the ids and the links that
+it names are bounded, and what does not fit is counted. Details know records, and not whose they are.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from otflow.records.body import Body
+from otflow.records.capture import BULK, Capture, cut, weigh
+from otflow.records.codec import encode_all
+from otflow.records.record import ContextWritten, EventSent, Failure, Record, StreamWritten
+from otflow.records.semconv import (
+    CRASHED,
+    ERROR_TYPE,
+    EXCEPTION_EVENT,
+    EXCEPTION_MESSAGE,
+    EXCEPTION_STACKTRACE,
+    EXCEPTION_TYPE,
+    IN_COUNT,
+    IN_IDS,
+    IN_TYPES,
+    OMITTED,
+    OUT_COUNT,
+    OUT_IDS,
+    OUT_TARGETS,
+    OUT_TYPES,
+    PAYLOAD_TRUNCATED,
+    STATE_KEYS,
+    STATE_WRITES,
+    STREAM_WRITES,
+)
+from otflow.records.span import SpanEvent, SpanLink, Value
+
+__all__ = ["CHUNK", "MAX_IDS", "MAX_KEYS", "MAX_LINKS", "MAX_TEXT", "Details", "join", "show"]
+
+MAX_IDS = 1000
+"""How many events a span names in each direction; the others are counted."""
+MAX_LINKS = 64
+"""How many links a span has: the SDK drops the oldest from 128 on."""
+MAX_KEYS = 32
+"""How many state paths a span names."""
+MAX_TEXT = 8192
+"""How many characters of an error stand beside the record of it."""
+CHUNK = 8
+"""How many records are kept as they are; more are written as JSON, so that what they hold can go."""
+
+_OVERHEAD = 250  # bytes of a record beside what `weigh` says, generously
+
+
+class Details(msgspec.Struct, eq=False):
+    """What a span gathers.
+
+    Attributes:
+        capture: the budget.
+        last, end: the number and the time of the last record.
+        links: references to other spans.
+        outputs: the payloads of what was returned.
+        buffered: whether an event was put aside, and no collection was complete.
+        error: what the attempt raised, or the run failed with.
+        crashed: whether the records of the run stop in the middle.
+        extra: further attributes.
+        truncated: whether some payload is not whole.
+    """
+
+    capture: Capture
+    last: int = 0
+    end: int = 0
+    in_ids: list[int] = []
+    in_types: list[str] = []
+    in_count: int = 0
+    out_ids: list[int] = []
+    out_types: list[str] = []
+    out_targets: list[str] = []
+    out_count: int = 0
+    outputs: list[Body] = []
+    links: list[SpanLink] = []
+    keys: dict[str, None] = {}
+    writes: int = 0
+    streamed: int = 0
+    buffered: bool = False
+    error: Failure | None = None
+    crashed: bool = False
+    extra: dict[str, Value] = {}
+    texts: list[bytes] = []
+    size: int = 0
+    omitted: int = 0
+    truncated: bool = False
+
+    def take(self, event: int, kind: str, emitter: int, link: str) -> None:
+        """Name an event that the step took, with a link to the span that emitted it unless that is 0."""
+        self.in_count += 1
+        if self.in_count <= MAX_IDS:
+            self.in_ids.append(event)
+            self.in_types.append(kind)
+        if emitter:
+            self.link(emitter, link, event)
+
+    def link(self, span_id: int, kind: str, event: int = 0) -> None:
+        """Refer to another span."""
+        if len(self.links) < MAX_LINKS:
+            self.links.append(SpanLink(span_id, kind, event))
+
+    def pack(self, kept: list[Record]) -> None:
+        """Take records in, and write them as JSON as far as there is room; the list is empty then."""
+        if not kept:
+            return
+        capture, size = self.capture, self.size
+        fitting: list[Record] = []
+        for record in kept:
+            if type(record) is ContextWritten:
+                body, other = len(record.value.json), len(record.path)
+                self._write(record.path)
+            elif type(record) is StreamWritten:
+                body, other = len(record.body.json), 0
+                self.streamed += 1
+            elif type(record) is EventSent:
+                body, other = len(record.body.json), 0
+                self._emit(record)
+            else:
+                body, other = weigh(record)
+            need = body + other + _OVERHEAD
+            if size + need <= capture.full and body <= capture.body:
+                fitting.append(record)
+                size += need
+            else:
+                size += self._squeeze(record, body, other, size, fitting)
+        if fitting:
+            json = encode_all(fitting)[1:-1]
+            self.texts.append(json)
+            self.size += len(json) + 1
+        self.last, self.end = kept[-1].seq, kept[-1].at
+        kept.clear()
+
+    def _write(self, path: str) -> None:
+        self.writes += 1
+        if len(self.keys) < MAX_KEYS:
+            self.keys[path] = None
+
+    def _emit(self, sent: EventSent) -> None:
+        self.out_count += 1
+        if self.out_count <= MAX_IDS:
+            self.out_ids.append(sent.seq)
+            self.out_types.append(sent.type)
+            self.out_targets.append(sent.target)
+        if sent.returned:
+            self.outputs.append(sent.body)
+
+    def _squeeze(self, record: Record, body: int, other: int, size: int, fitting: list[Record]) -> int:
+        """Add a record without what is large in it, or count it; return what it weighs then."""
+        room = (self.capture.bulk if type(record) in BULK else self.capture.records) - size - _OVERHEAD
+        self.truncated |= body > 0
+        small, rest = cut(record) if room >= 0 else (record, other)
+        if rest > room:
+            self.omitted += 1
+            return 0
+        self.truncated |= rest < other
+        fitting.append(small)
+        return rest + _OVERHEAD
+
+    def render(self) -> str:
+        """Return the records as a JSON array."""
+        return (b"[" + b",".join(self.texts) + b"]").decode("utf-8", "replace")
+
+    def describe(self, found: dict[str, Value]) -> None:
+        """Add the attributes that the details make."""
+        if self.writes:
+            found[STATE_KEYS] = tuple(self.keys)
+            found[STATE_WRITES] = self.writes
+        if self.streamed:
+            found[STREAM_WRITES] = self.streamed
+        if self.omitted:
+            found[OMITTED] = self.omitted
+        if self.truncated:
+            found[PAYLOAD_TRUNCATED] = True
+        if self.error is not None:
+            found[ERROR_TYPE] = self.error.type
+        elif self.crashed:
+            found[ERROR_TYPE] = CRASHED
+        if self.extra:
+            found.update(self.extra)
+        if self.in_ids:
+            found[IN_IDS] = tuple(self.in_ids)
+            found[IN_TYPES] = tuple(self.in_types)
+        if self.in_count > MAX_IDS:
+            found[IN_COUNT] = self.in_count
+        if self.out_ids:
+            found[OUT_IDS] = tuple(self.out_ids)
+            found[OUT_TYPES] = tuple(self.out_types)
+            if any(self.out_targets):
+                found[OUT_TARGETS] = tuple(self.out_targets)
+        if self.out_count > MAX_IDS:
+            found[OUT_COUNT] = self.out_count
+
+    def events(self) -> tuple[SpanEvent, ...]:
+        """Return the span events: the error, if there is one."""
+        error = self.error
+        if error is None:
+            return ()
+        found: dict[str, Value] = {EXCEPTION_TYPE: error.type, EXCEPTION_MESSAGE: error.message[:MAX_TEXT]}
+        if error.stack:
+            found[EXCEPTION_STACKTRACE] = error.stack[-MAX_TEXT:]
+        return (SpanEvent(EXCEPTION_EVENT, self.end, found),)
+
+
+def show(json: bytes, limit: int) -> tuple[str, bool]:
+    """Return at most `limit` bytes of JSON as text, and whether there was more."""
+    if len(json) <= limit:
+        return json.decode("utf-8", "replace"), False
+    return json[:limit].decode("utf-8", "ignore"), True  # a character that is cut through is left out
+
+
+def join(bodies: list[Body], limit: int) -> bytes:
+    """Return one body as it is, several as a JSON array; what lies beyond `limit` bytes may be missing."""
+    if len(bodies) == 1:
+        return bodies[0].json
+    texts, size = [], 0
+    for body in bodies:
+        texts.append(body.json)
+        size += len(body.json)
+        if size > limit:  # the rest would be cut off
+            break
+    return b"[" + b",".join(texts) + b"]"

@@ -1,0 +1,348 @@
+"""History: the records of runs as a tree that can be asked questions.
+
+A run holds its invocations, these their attempts, and these what they sent, wrote, collected and waited for; events say
+who emitted and who took them. Records may come in any order, more than once, and with holes: what is missing is named
+and never guessed. This room knows no core: what it tells was derived from the meaning of the records alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, assert_never
+
+import msgspec
+
+from otflow.records.body import Body
+from otflow.records.codec import encode
+from otflow.records.invocations import Attempt, Invocation, OfInvocation, Wait, read_invocation
+from otflow.records.record import (
+    CheckpointTaken,
+    ContextWritten,
+    EventBuffered,
+    EventReceived,
+    EventReleased,
+    EventSent,
+    Failure,
+    Record,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    RunTimedOut,
+    StreamWritten,
+)
+
+__all__ = ["Attempt", "Event", "Invocation", "Pause", "Run", "Summary", "Wait", "read_runs", "summarize"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a run.
+
+    Args:
+        id: its number in the run.
+        type: its type key; empty if the record that brought it is missing.
+        body: its payload; None if that record is missing.
+        at: when it was emitted, in nanoseconds since the epoch; 0 if unknown.
+        source: the invocation that emitted it; 0 if it came from outside, or if that is unknown.
+        target: the only step that was to get it; empty if it was for all.
+        outside: whether it came from outside.
+        aside: whether a step made it only to put it aside, so that it was never delivered.
+        held: whether it was kept back for the caller of a stepwise run, or until it was saved.
+        released: when it was sent on its way after that; 0 if never.
+        takers: the invocations that worked on it.
+        answered: the waits that it ended.
+    """
+
+    id: int
+    type: str = ""
+    body: Body | None = None
+    at: int = 0
+    source: int = 0
+    target: str = ""
+    outside: bool = False
+    aside: bool = False
+    held: bool = False
+    released: int = 0
+    takers: tuple[int, ...] = ()
+    answered: tuple[int, ...] = ()
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which nothing executed; `ended` is 0 if it goes on."""
+
+    reason: str
+    started: int
+    ended: int = 0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run; times in nanoseconds since the epoch.
+
+    Args:
+        id: its id.
+        workflow: the name of the workflow; empty if its start is missing.
+        started: the time of its first record.
+        ended: the time of its last record.
+        outcome: "completed", "failed", "cancelled", "timed out", "paused" or "open".
+        error: why it failed.
+        failed: the invocation that made it fail; 0 if none did.
+        reason: why it was cancelled or is paused; the steps that were running when it timed out.
+        result: the stop event, by id; 0 if it has none.
+        parent_run, parent_invocation: the step of another run that started it.
+        events: its events, by id.
+        invocations: its invocations, by id.
+        pauses: when nothing executed.
+        checkpoints: when it was saved.
+        written, streamed: what came from outside its steps.
+        gaps: the first and the last number of each stretch of missing records.
+        faults: what is missing or does not fit together, one sentence each.
+    """
+
+    id: str
+    workflow: str
+    started: int
+    ended: int
+    outcome: str
+    error: Failure | None
+    failed: int
+    reason: str
+    result: int
+    parent_run: str
+    parent_invocation: int
+    events: Mapping[int, Event]
+    invocations: Mapping[int, Invocation]
+    pauses: tuple[Pause, ...]
+    checkpoints: tuple[CheckpointTaken, ...]
+    written: tuple[ContextWritten, ...]
+    streamed: tuple[StreamWritten, ...]
+    gaps: tuple[tuple[int, int], ...]
+    faults: tuple[str, ...]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in numbers; `duration` is in nanoseconds, `steps` counts those that were invoked."""
+
+    steps: int
+    invocations: int
+    attempts: int
+    retries: int
+    events: int
+    writes: int
+    duration: int
+
+
+def summarize(run: Run) -> Summary:
+    """Count what a run was made of."""
+    attempts = [attempt for invocation in run.invocations.values() for attempt in invocation.attempts]
+    return Summary(
+        steps=len({invocation.step for invocation in run.invocations.values()}),
+        invocations=len(run.invocations),
+        attempts=len(attempts),
+        retries=sum(attempt.number > 1 for attempt in attempts),
+        events=len(run.events),
+        writes=len(run.written) + sum(len(attempt.written) for attempt in attempts),
+        duration=run.ended - run.started,
+    )
+
+
+def read_runs(records: Iterable[Record]) -> tuple[Run, ...]:
+    """Build the runs that records tell of, the earliest first.
+
+    Args:
+        records: records of any number of runs, in any order; repeated ones count once, missing ones are named.
+    """
+    of: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        of[record.run].append(record)
+    runs = [_read_run(name, some) for name, some in of.items()]
+    return tuple(sorted(runs, key=lambda run: (run.started, run.id)))
+
+
+_End: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
+
+
+class _Sorted(msgspec.Struct):
+    """The records of a run, by what they belong to."""
+
+    of: defaultdict[int, list[OfInvocation]]
+    outside: list[ContextWritten | StreamWritten] = []
+    started: RunStarted | None = None
+    end: _End | None = None
+    paused: RunPaused | None = None
+    pauses: list[Pause] = []
+    checkpoints: list[CheckpointTaken] = []
+    received: list[EventReceived] = []
+    released: dict[int, int] = {}
+    restored: int = 0
+
+
+def _read_run(name: str, records: list[Record]) -> Run:
+    ordered, faults = _order(records)
+    found = _sort(ordered)
+    invocations = {id: read_invocation(id, found.of[id]) for id in sorted(found.of)}
+    events = _read_events(found, invocations)
+    invocations = {id: _make_ready(each, events, found.restored) for id, each in invocations.items()}
+    started, end = found.started, found.end
+    outcome, reason = _read_outcome(found)
+    return Run(
+        id=name,
+        workflow=started.workflow if started is not None else "",
+        started=ordered[0].at,
+        ended=ordered[-1].at,
+        outcome=outcome,
+        error=end.error if isinstance(end, RunFailed) else None,
+        failed=end.invocation if isinstance(end, RunFailed) else 0,
+        reason=reason,
+        result=end.event if isinstance(end, RunCompleted) else 0,
+        parent_run=started.parent_run if started is not None else "",
+        parent_invocation=started.parent_invocation if started is not None else 0,
+        events=events,
+        invocations=invocations,
+        pauses=tuple(found.pauses),
+        checkpoints=tuple(found.checkpoints),
+        written=tuple(each for each in found.outside if isinstance(each, ContextWritten)),
+        streamed=tuple(each for each in found.outside if isinstance(each, StreamWritten)),
+        gaps=_find_gaps([record.seq for record in ordered]),
+        faults=(*faults, *_find_faults(invocations, events)),
+    )
+
+
+def _order(records: list[Record]) -> tuple[list[Record], list[str]]:
+    """Sort by number; of different records with one number the first by time, then by content, counts."""
+    kept: dict[int, Record] = {}
+    twice: set[int] = set()
+    for record in records:
+        other = kept.setdefault(record.seq, record)
+        if other is not record and other != record:
+            twice.add(record.seq)
+            kept[record.seq] = min(other, record, key=lambda each: (each.at, encode(each)))
+    faults = [f"There are different records with the number {seq}; the first one counts." for seq in sorted(twice)]
+    return [kept[seq] for seq in sorted(kept)], faults
+
+
+def _sort(records: Sequence[Record]) -> _Sorted:
+    found = _Sorted(defaultdict(list))
+    for record in records:
+        match record:
+            case RunStarted():
+                found.started = record
+            case RunPaused() | RunResumed():
+                _note_pause(found, record)
+            case RunCompleted() | RunFailed() | RunCancelled() | RunTimedOut():
+                found.end = record
+            case EventReceived():
+                found.received.append(record)
+            case EventReleased():
+                found.released[record.event] = record.at
+            case CheckpointTaken():
+                found.checkpoints.append(record)
+            case ContextWritten(invocation=0) | StreamWritten(invocation=0):
+                found.outside.append(record)
+            case _:
+                found.of[record.invocation].append(record)
+    return found
+
+
+def _note_pause(found: _Sorted, record: RunPaused | RunResumed) -> None:
+    match record:
+        case RunPaused():
+            found.paused = record
+            found.pauses.append(Pause(reason=record.reason, started=record.at))
+        case RunResumed():
+            if found.paused is not None:
+                found.pauses[-1] = msgspec.structs.replace(found.pauses[-1], ended=record.at)
+            found.paused = None
+            if record.snapshot is not None:
+                found.restored = record.at
+        case _:
+            assert_never(record)
+
+
+def _read_outcome(found: _Sorted) -> tuple[str, str]:
+    """Return how a run ended, or where it stands, and the reason that was given."""
+    match found.end:
+        case RunCompleted():
+            return "completed", ""
+        case RunFailed():
+            return "failed", ""
+        case RunCancelled(reason=reason):
+            return "cancelled", reason
+        case RunTimedOut(active=active):
+            return "timed out", ", ".join(active)
+        case None:
+            return ("paused", found.paused.reason) if found.paused is not None else ("open", "")
+        case _:
+            assert_never(found.end)
+
+
+def _read_events(found: _Sorted, invocations: Mapping[int, Invocation]) -> dict[int, Event]:
+    takers: defaultdict[int, list[int]] = defaultdict(list)
+    answered: defaultdict[int, list[int]] = defaultdict(list)
+    named = {found.end.event} if isinstance(found.end, RunCompleted) else set()
+    for invocation in invocations.values():
+        takers[invocation.event].append(invocation.id)
+        for attempt in invocation.attempts:
+            for wait in attempt.waits:
+                answered[wait.event].append(wait.id)
+            named.update(id for collected in attempt.collected for id in collected.events)
+    known = {event.seq: _outside(event) for event in found.received}
+    for id, records in found.of.items():
+        for record in records:
+            if isinstance(record, EventSent):
+                known[record.seq] = _sent(record, found.released.get(record.seq, 0))
+            elif isinstance(record, EventBuffered) and record.body is not None:
+                body, type, at = record.body, record.type, record.at
+                known[record.seq] = Event(id=record.seq, type=type, body=body, at=at, source=id, aside=True)
+    events = {}
+    for id in sorted({*known, *takers, *answered, *named} - {0}):
+        taken, ended = tuple(takers[id]), tuple(answered[id])
+        events[id] = msgspec.structs.replace(known.get(id) or Event(id=id), takers=taken, answered=ended)
+    return events
+
+
+def _outside(record: EventReceived) -> Event:
+    return Event(id=record.seq, type=record.type, body=record.body, at=record.at, target=record.target, outside=True)
+
+
+def _sent(record: EventSent, released: int) -> Event:
+    return Event(
+        id=record.seq,
+        type=record.type,
+        body=record.body,
+        at=record.at,
+        source=record.invocation,
+        target=record.target,
+        held=record.held,
+        released=released,
+    )
+
+
+def _make_ready(invocation: Invocation, events: Mapping[int, Event], restored: int) -> Invocation:
+    """Say of the attempts that no retry delay preceded when they could have begun."""
+    event = events.get(invocation.event)
+    at = max(event.at, event.released) if event is not None else 0
+    attempts = []
+    for attempt in invocation.attempts:
+        ready = attempt.ready or at
+        if restored and restored <= attempt.started:  # before that, nobody was there to begin it
+            ready = max(ready, restored)
+        attempts.append(msgspec.structs.replace(attempt, ready=ready))
+    return msgspec.structs.replace(invocation, attempts=tuple(attempts))
+
+
+def _find_gaps(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    pairs = zip((0, *numbers), numbers, strict=False)
+    return tuple((before + 1, after - 1) for before, after in pairs if after - before > 1)
+
+
+def _find_faults(invocations: Mapping[int, Invocation], events: Mapping[int, Event]) -> list[str]:
+    faults = [
+        f"The start of attempt {attempt.number or '?'} of invocation {each.id} is missing."
+        for each in invocations.values()
+        for attempt in each.attempts
+        if not attempt.started
+    ]
+    return faults + [f"The record of event {event.id} is missing." for event in events.values() if not event.type]

@@ -1,0 +1,218 @@
+"""Invocations: what became of one delivery of an event to a step, read from the records that name it.
+
+The first floor of a history. Records come sorted, each once, but any of them may be missing. This room knows one
+invocation at a time: which events there are in a run, and who took them, is known in `otflow.records.history`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias, assert_never
+
+import msgspec
+
+from otflow.records.record import (
+    ContextWritten,
+    EventBuffered,
+    EventsCollected,
+    EventSent,
+    Failure,
+    RetryQueued,
+    RetryScheduled,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    StreamWritten,
+    WaitEnded,
+    WaitStarted,
+)
+
+__all__ = ["Attempt", "Invocation", "OfInvocation", "Wait", "read_invocation"]
+
+_Rest: TypeAlias = (
+    EventSent | ContextWritten | StreamWritten | EventBuffered | EventsCollected | WaitStarted | WaitEnded
+)
+OfInvocation: TypeAlias = StepStarted | StepCompleted | StepFailed | RetryScheduled | RetryQueued | _Rest
+"""Records that name an invocation and belong to it."""
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """A wait of a step for an event.
+
+    Args:
+        id: its number in the run.
+        type: the type key of what was waited for; empty if the start of the wait is missing.
+        waiter: its name.
+        started, ended: nanoseconds since the epoch; 0 if it goes on, or if that record is missing.
+        event: the event that ended it, by id; 0 if there is none.
+    """
+
+    id: int
+    type: str = ""
+    waiter: str = ""
+    started: int = 0
+    ended: int = 0
+    event: int = 0
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of an invocation; times in nanoseconds since the epoch, 0 where there is none or it is unknown.
+
+    Args:
+        number: which try it is, from 1; 0 if unknown.
+        ready: when it could have begun, had a worker been free.
+        started: when it began.
+        ended: when it returned or raised.
+        outcome: "completed", "failed", or "open" if neither is recorded.
+        error: what it raised.
+        delay: the seconds of the retry delay before it.
+        sent: the events that it emitted, by id.
+        written: its writes to the state.
+        streamed: what it wrote to the stream.
+        kept: what it put aside.
+        collected: its complete collections.
+        waits: what it waited for.
+    """
+
+    number: int
+    ready: int = 0
+    started: int = 0
+    ended: int = 0
+    outcome: str = "open"
+    error: Failure | None = None
+    delay: float = 0.0
+    sent: tuple[int, ...] = ()
+    written: tuple[ContextWritten, ...] = ()
+    streamed: tuple[StreamWritten, ...] = ()
+    kept: tuple[EventBuffered, ...] = ()
+    collected: tuple[EventsCollected, ...] = ()
+    waits: tuple[Wait, ...] = ()
+
+    @property
+    def queued(self) -> int:
+        """Nanoseconds for which it waited for a worker; 0 if unknown."""
+        return max(0, self.started - self.ready) if self.started and self.ready else 0
+
+    @property
+    def stood(self) -> int:
+        """Nanoseconds for which it stood still until an event came; waits at the same time count once."""
+        total = until = 0
+        for wait in sorted(self.waits, key=lambda wait: wait.started):
+            end = wait.ended or self.ended
+            if wait.started:
+                total += max(0, end - max(wait.started, until))
+                until = max(until, end)
+        return total
+
+    @property
+    def worked(self) -> int:
+        """Nanoseconds from its start to its end, without those in which it stood still; 0 if unknown."""
+        return max(0, self.ended - self.started - self.stood) if self.started and self.ended else 0
+
+
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery of an event to a step, with all tries of it.
+
+    Args:
+        id: its number in the run.
+        step: the name of the step; empty if every start is missing.
+        event: the event, by id; 0 if every start is missing.
+        attempts: the tries, in order.
+        retry: what was scheduled for a try that is not there.
+    """
+
+    id: int
+    step: str = ""
+    event: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    retry: RetryScheduled | None = None
+
+
+class _Try(msgspec.Struct):
+    """The records of one attempt; `number` is 0 until one of them says it."""
+
+    number: int = 0
+    started: StepStarted | None = None
+    ended: StepCompleted | StepFailed | None = None
+    rest: list[_Rest] = []
+
+
+def read_invocation(id: int, records: Sequence[OfInvocation]) -> Invocation:
+    """Build an invocation from the records that name it.
+
+    A record that does not say to which attempt it belongs is taken for one of the attempt before it.
+
+    Args:
+        id: the number of the invocation.
+        records: the records, sorted by number.
+    """
+    tries: list[_Try] = []
+    scheduled: dict[int, RetryScheduled] = {}
+    queued: dict[int, int] = {}
+    for record in records:
+        match record:
+            case StepStarted(attempt=number):
+                tries.append(_Try(number, record))
+            case StepCompleted(attempt=number) | StepFailed(attempt=number):
+                if not tries or tries[-1].number not in (0, number) or tries[-1].ended is not None:
+                    tries.append(_Try())
+                tries[-1].number, tries[-1].ended = number, record
+            case RetryScheduled(attempt=number):
+                scheduled[number] = record
+            case RetryQueued(attempt=number, at=at):
+                queued[number] = at
+            case _:
+                if not tries:
+                    tries.append(_Try())
+                tries[-1].rest.append(record)
+    started = next((each.started for each in tries if each.started is not None), None)
+    attempts = [_read_attempt(each, scheduled.get(each.number), queued.get(each.number, 0)) for each in tries]
+    open_retry = scheduled.get(max(scheduled, default=0))
+    if open_retry is not None and any(each.number >= open_retry.attempt for each in tries):
+        open_retry = None
+    return Invocation(
+        id=id,
+        step=started.step if started is not None else "",
+        event=started.event if started is not None else 0,
+        attempts=tuple(attempts),
+        retry=open_retry,
+    )
+
+
+def _read_attempt(found: _Try, retry: RetryScheduled | None, queued: int) -> Attempt:
+    started, ended = found.started, found.ended
+    rest = found.rest
+    ready = queued or (retry.due if retry is not None else 0)
+    return Attempt(
+        number=found.number,
+        ready=ready,
+        started=started.at if started is not None else 0,
+        ended=ended.at if ended is not None else 0,
+        outcome=_OUTCOMES[type(ended)],
+        error=ended.error if isinstance(ended, StepFailed) else None,
+        delay=retry.delay if retry is not None else 0.0,
+        sent=tuple(each.seq for each in rest if isinstance(each, EventSent)),
+        written=tuple(each for each in rest if isinstance(each, ContextWritten)),
+        streamed=tuple(each for each in rest if isinstance(each, StreamWritten)),
+        kept=tuple(each for each in rest if isinstance(each, EventBuffered)),
+        collected=tuple(each for each in rest if isinstance(each, EventsCollected)),
+        waits=_read_waits(rest),
+    )
+
+
+_OUTCOMES: dict[type, str] = {StepCompleted: "completed", StepFailed: "failed", type(None): "open"}
+
+
+def _read_waits(records: Sequence[_Rest]) -> tuple[Wait, ...]:
+    found: dict[int, Wait] = {}
+    for record in records:
+        match record:
+            case WaitStarted(seq=id, type=kind, waiter=waiter, at=at):
+                found[id] = Wait(id=id, type=kind, waiter=waiter, started=at)
+            case WaitEnded(wait=id, event=event, at=at):
+                found[id] = msgspec.structs.replace(found.get(id) or Wait(id=id), ended=at, event=event)
+            case EventSent() | ContextWritten() | StreamWritten() | EventBuffered() | EventsCollected():
+                pass
+            case _:
+                assert_never(record)
+    return tuple(found.values())
