@@ -91,7 +91,8 @@ class WorkflowHandler(_Future):
         A pass that was broken off can be continued by another one; events are kept until they are read.
 
         Args:
-            expose_internal: whether to yield `StepStateChanged` and its like too, from now on; default False.
+            expose_internal: whether to yield `StepStateChanged` and its like too: first of the steps that run now,
+                then of all that changes; default False.
 
         Raises:
             WorkflowRuntimeError: the stream was read to its end before.

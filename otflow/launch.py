@@ -86,8 +86,6 @@ def prepare(
     run_id = read_saved(snapshot).run if snapshot is not None else launch.run_id
     items = saved.stream if saved is not None else ()
     unread = [blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in items]
-    items = saved.stream if saved is not None else ()
-    unread = [blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in items]
     handler = WorkflowHandler(ctx=context, run_id=run_id)
 
     def settle(result: object, error: Exception | None) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
+from typing import Self
 
 from otflow.context.context import Context
 from otflow.decorators import catch_error, step
@@ -185,7 +186,7 @@ class RuntimeDriver:
         self.runner = asyncio.Runner()
         self.stages: list[Stage] = []
 
-    def __enter__(self) -> RuntimeDriver:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

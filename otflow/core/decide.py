@@ -234,9 +234,7 @@ def _emitted(state: RunState, input: Send | Receive, after: int) -> list[Record]
     return records
 
 
-def _follow(
-    state: RunState, event: Delivered, id: int, records: list[Record], over: set[int] | None = None
-) -> None:
+def _follow(state: RunState, event: Delivered, id: int, records: list[Record], over: set[int] | None = None) -> None:
     """Add what an event leads to at once: waits that end (but for those `over`), or the run that does."""
     route = state.plan.routes.get(event.type, NOWHERE)
     if event.type in state.waits_by_type:

@@ -1,4 +1,4 @@
-"""The most frequent inputs, each in one piece: a run begins, an attempt returns or sends an event, something is written.
+"""The most frequent inputs, each in one piece: a run begins, an attempt ends or sends an event, something is written.
 
 What happens here is what `decide` and `evolve` would do: the same records, the same state. A property test holds it to
 that. It is written out because these inputs are nearly all that a run ever gets, and every function call in their way

@@ -14,9 +14,7 @@ from otflow.records.record import Record, StreamWritten, WaitEnded, WaitStarted
 __all__ = ["answer", "expire", "own_waits", "wait"]
 
 
-def answer(
-    state: RunState, event: Delivered, id: int, records: list[Record], over: set[int] | None = None
-) -> None:
+def answer(state: RunState, event: Delivered, id: int, records: list[Record], over: set[int] | None = None) -> None:
     """Add the end of each open wait that the event satisfies.
 
     Args:

@@ -58,8 +58,13 @@ class Signs(NamedTuple):
     dash: str
 
 
-UNICODE = Signs("├─ ", "└─ ", "│  ", "   ", "↓ ", " ▸ ", "✓", "✗", "↻", "•", "…", "×", "·", "≤", "─", "–")
+# escapes for the signs that look like letters
+UNICODE = Signs(
+    "├─ ", "└─ ", "│  ", "   ", "↓ ", " ▸ ", "✓", "✗", "↻", "•", "…", "\u00d7", "·", "≤", "─", "\u2013"
+)  # fmt: skip
+"""The signs for a terminal that shows Unicode."""
 ASCII = Signs("|- ", "`- ", "|  ", "   ", "v ", " > ", "+", "x", "~", "*", "...", "x", "-", "<", "-", "-")
+"""The signs for everything else."""
 
 
 def clean(text: str) -> str:

@@ -12,7 +12,9 @@ from otflow.records.body import OPAQUE, Body
 
 __all__ = ["count", "enumerate_some", "format_duration", "name_type", "preview", "show_value", "tally"]
 
-_US, _MS, _S = 1_000, 1_000_000, 1_000_000_000
+_S = 1_000_000_000
+_UNITS = ((1_000_000, "ms", 1000), (_S, "s", 60))
+_HOUR = 60  # minutes
 _MAX_SHOWN = 200
 _MAX_READ = 64 * 1024  # bytes of a payload beyond which nobody looks into it for a preview
 
@@ -27,23 +29,14 @@ def format_duration(nanoseconds: int) -> str:
         >>> format_duration(50_000_000), format_duration(1_240_000_000), format_duration(185 * 10**9)
         ('50 ms', '1.24 s', '3 min 5 s')
     """
-    ns = max(0, nanoseconds)
-    if ns < 9_995_000:
-        return "0 ms" if ns < 5 * _US else f"{_trim(f'{ns / _MS:.2f}')} ms"
-    if ns < 99_950_000:
-        return f"{_trim(f'{ns / _MS:.1f}')} ms"
-    if ns < 999_500_000:
-        return f"{ns / _MS:.0f} ms"
-    if ns < 59_950_000_000:
-        return f"{_trim(f'{ns / _S:.2f}' if ns < 9_995_000_000 else f'{ns / _S:.1f}')} s"
-    minutes, seconds = divmod(round(ns / _S), 60)
-    if minutes < 60:  # noqa: PLR2004  # minutes of an hour
-        return f"{minutes} min {seconds} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _trim(number: str) -> str:
-    return number.rstrip("0").rstrip(".")
+    for unit, name, limit in _UNITS:
+        number = float(f"{round(max(0, nanoseconds) / unit, 2):.3g}")
+        if number < limit:
+            return f"{number:g} {name}"
+    minutes = round(nanoseconds / _S) // 60
+    if minutes < _HOUR:
+        return f"{minutes} min {round(nanoseconds / _S) % 60} s"
+    return f"{minutes // _HOUR} h {minutes % _HOUR} min"
 
 
 def count(number: int, noun: str) -> str:
@@ -58,7 +51,7 @@ def count(number: int, noun: str) -> str:
 
 
 def tally(names: Iterable[str], times: str) -> str:
-    """Write names with how often each comes: `3 × Note, Done`."""
+    """Write names with how often each comes: `3 x Note, Done`."""
     return ", ".join(name if number == 1 else f"{number:,} {times} {name}" for name, number in Counter(names).items())
 
 

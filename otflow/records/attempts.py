@@ -42,7 +42,7 @@ from otflow.records.semconv import (
     WAIT_DURATION,
     WAITING,
 )
-from otflow.records.span import SpanData, Value, derive_span_id
+from otflow.records.span import SpanData, derive_span_id
 
 __all__ = ["Attempts", "OfAttempt", "Rare"]
 

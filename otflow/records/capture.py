@@ -24,15 +24,14 @@ from otflow.records.record import (
     WaitStarted,
 )
 
-__all__ = ["BULK", "FULL", "LEVELS", "NONE", "PREVIEW", "TRUNCATED", "Capture", "cut", "weigh"]
+__all__ = ["FULL", "LEVELS", "NONE", "PREVIEW", "TRUNCATED", "Capture", "cut", "is_bulk", "weigh"]
 
 TRUNCATED = "$truncated"
 """Stands in the place of a payload that was left out, with its number of bytes."""
 
 _MAX_MESSAGE = 1000  # characters of an error's message where there is no room for more
 
-BULK = frozenset({ContextWritten, EventBuffered, EventReceived, EventSent, StreamWritten})
-"""The records of which one span may have any number; they leave some room for the others."""
+_BULK = frozenset({ContextWritten, EventBuffered, EventReceived, EventSent, StreamWritten})
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -73,6 +72,11 @@ _BODIES: dict[type, str] = {
     StreamWritten: "body",
     WaitStarted: "requirements",
 }
+
+
+def is_bulk(record: Record) -> bool:
+    """Tell whether one span may have any number of such records; they leave some room for the others."""
+    return type(record) in _BULK and not (isinstance(record, EventSent) and record.returned)
 
 
 def weigh(record: Record) -> tuple[int, int]:

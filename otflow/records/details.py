@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from otflow.records.body import Body
-from otflow.records.capture import BULK, Capture, cut, weigh
+from otflow.records.capture import Capture, cut, is_bulk, weigh
 from otflow.records.codec import encode_all
 from otflow.records.record import ContextWritten, EventSent, Failure, Record, StreamWritten
 from otflow.records.semconv import (
@@ -150,7 +150,7 @@ class Details(msgspec.Struct, eq=False):
 
     def _squeeze(self, record: Record, body: int, other: int, size: int, fitting: list[Record]) -> int:
         """Add a record without what is large in it, or count it; return what it weighs then."""
-        room = (self.capture.bulk if type(record) in BULK else self.capture.records) - size - _OVERHEAD
+        room = (self.capture.bulk if is_bulk(record) else self.capture.records) - size - _OVERHEAD
         self.truncated |= body > 0
         small, rest = cut(record) if room >= 0 else (record, other)
         if rest > room:

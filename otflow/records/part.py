@@ -1,8 +1,8 @@
 """A span in the making: what it gathers while it is open, and what it is in the end.
 
 Every record of a span is kept as JSON in one attribute, so that nothing is lost; beside it stands what people and
-backends look for. Most attempts take one event and return one, so that is what the code here is short for; whatever else
-there is goes into `Details`. A part knows the records that it is given and nothing of the run around them.
+backends look for. Most attempts take one event and return one, and that is what goes fast here; whatever else there is
+goes into `Details`. A part knows the records that it is given and nothing of the run around them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ SEGMENT_SPAN = "invoke_workflow"
 STEP_SPAN = "step"
 
 SPANS: dict[str, str] = {
-    f"{SEGMENT_SPAN} {{workflow}}": "One segment of a run: from its start, or from when it goes on, to its end or pause.",
+    f"{SEGMENT_SPAN} {{workflow}}": "One segment of a run: from its start, or where it goes on, to its end or pause.",
     f"{STEP_SPAN} {{step}}": "One attempt of a step, or the part of it that lies in one segment.",
 }
 """Span names, with the variable part in braces."""
@@ -111,7 +111,7 @@ ATTRIBUTES: dict[str, str] = {
     GRAPH_HASH: "The digest of the workflow's step and event table. On segments.",
     RECORDS: "The records of this span as a JSON array; the spans of a run together hold all of them.",
     OMITTED: "How many records of this span are left out of otflow.records, because it would have become too large.",
-    PAYLOAD_TRUNCATED: "True when some payload is cut, or replaced in otflow.records by {\"$truncated\": bytes}.",
+    PAYLOAD_TRUNCATED: 'True when some payload is cut, or replaced in otflow.records by {"$truncated": bytes}.',
     LINK_KIND: "What a link means: see the link kinds. On links.",
     EVENT_ID: "The id of the event that the link stands for. On links.",
 }

@@ -115,23 +115,23 @@ class RunTrace:
         """Take a batch: the records that one input led to. Returns the spans that it finished."""
         finished: list[SpanData] = []
         attempts = self.attempts
-        open = attempts.open
+        parts = attempts.open
         for record in records:
             # `type() is` costs a third of a pattern, and these kinds make up most of all runs
             if type(record) is StepStarted:
-                if record.invocation in open:  # two batches that came as one
+                if record.invocation in parts:  # two batches that came as one
                     attempts.close(finished)
                 attempts.start(record, self.segment or self._open_segment(record))
             elif type(record) is StepCompleted:
-                part = open.get(record.invocation) or self._find(record)
+                part = parts.get(record.invocation) or self._find(record)
                 part.kept.append(record)
                 attempts.leave(part, OK)
             elif type(record) is EventSent:
-                part = open.get(record.invocation) or self._find(record)
+                part = parts.get(record.invocation) or self._find(record)
                 part.keep(record)
                 self._emitted.remember(record, record.body, part.span_id)
             elif type(record) is ContextWritten or type(record) is StreamWritten:
-                part = open.get(record.invocation) or self._find(record)
+                part = parts.get(record.invocation) or self._find(record)
                 part.keep(record)
             else:
                 self._feed_rarer(record, finished)
@@ -146,7 +146,13 @@ class RunTrace:
             case EventReceived() | EventReleased() | RetryQueued() | CheckpointTaken():
                 self._note(record)
             case (
-                RunStarted() | RunResumed() | RunPaused() | RunCompleted() | RunFailed() | RunCancelled() | RunTimedOut()
+                RunStarted()
+                | RunResumed()
+                | RunPaused()
+                | RunCompleted()
+                | RunFailed()
+                | RunCancelled()
+                | RunTimedOut()
             ):
                 self._move(record, finished)
             case StepStarted() | StepCompleted() | EventSent() | ContextWritten() | StreamWritten():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from otflow.context.context import Context
@@ -64,7 +64,7 @@ class Crew:
         if not self._inline and not self._starting:
             self._starting = True
             # the loop itself refers to tasks only weakly
-            self._workers.add(self._loop.create_task(self._work(), context=self.base.copy()))
+            self._workers.add(self._loop.create_task(self._serve(), context=self.base.copy()))
 
     def dismiss(self) -> bool:
         """Cancel every attempt that stands still; tell whether there are any."""
@@ -75,54 +75,12 @@ class Crew:
 
     # ---------------------------------------------------------------- the loop
 
-    async def _work(self) -> None:
-        driver, context_of_run, task = self.driver, self.context, asyncio.current_task()
-        ready, running, dispatcher = driver.ready, driver.state.running, driver.dispatcher
-        calls, revive = driver.blueprint.calls, driver.blueprint.revive
+    async def _serve(self) -> None:
+        """Be a worker, until nothing is ready or others shall have their turn."""
+        driver, task = self.driver, asyncio.current_task()
         self._starting = False
-        turns = since = 0
         try:
-            while ready:
-                self._inline = True
-                started = ready.popleft()
-                turns += 1
-                since = since or started.at
-                if turns >= _TURN or started.at - since > _TURN_NS:
-                    ready.appendleft(started)
-                    self._inline = False
-                    await asyncio.sleep(0)
-                    turns = since = 0
-                    continue
-                failure: BaseException | None = None
-                value: object = None
-                context = self.base.copy()
-                try:
-                    received = running[started.invocation].event
-                    live = received.body.live
-                    event = live if isinstance(live, Event) else revive(received.type, received.body)
-                    coroutine = calls[started.step](event, context_of_run)
-                    attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None)
-                    pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
-                    self._stand(started, task)
-                    value = await drive(context, coroutine, pending)
-                    turns = since = 0
-                except StopIteration as stop:
-                    value = stop.value
-                except GeneratorExit:  # the loop was closed under the worker
-                    raise
-                except BaseException as error:  # the border to user code
-                    failure = error
-                self._inline = True
-                if self._standing:
-                    self._standing.pop(started.invocation, None)
-                if failure is None:
-                    self._returned(started, value)
-                else:
-                    self._failed(started, failure, task)
-                if driver.ending is not None and not self._standing:
-                    driver.finish()
-                if task is not None and task.cancelling():  # by the step, which was its own affair
-                    break
+            await self._work(task)
         except asyncio.CancelledError:
             driver.cancel("its task was cancelled")
             raise
@@ -131,8 +89,50 @@ class Crew:
         finally:
             self._inline = False
             self._workers.discard(task)
-            if ready:
+            if driver.ready:
                 self.wake()
+
+    async def _work(self, task: asyncio.Task[None] | None) -> None:
+        driver, context_of_run = self.driver, self.context
+        ready, running, dispatcher = driver.ready, driver.state.running, driver.dispatcher
+        calls, revive = driver.blueprint.calls, driver.blueprint.revive
+        turns = since = 0
+        while ready and turns < _TURN:
+            self._inline = True
+            started = ready.popleft()
+            turns, since = turns + 1, since or started.at
+            if started.at - since > _TURN_NS:
+                turns = _TURN
+            failure: BaseException | None = None
+            value: object = None
+            context = self.base.copy()
+            try:
+                received = running[started.invocation].event
+                live = received.body.live
+                event = live if isinstance(live, Event) else revive(received.type, received.body)
+                coroutine = calls[started.step](event, context_of_run)
+                attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None)
+                pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
+                self._stand(started, task)
+                value = await drive(context, coroutine, pending)
+                turns = since = 0
+            except StopIteration as stop:
+                value = stop.value
+            except GeneratorExit:  # the loop was closed under the worker
+                raise
+            except BaseException as error:  # the border to user code
+                failure = error
+            self._inline = True
+            if self._standing:
+                self._standing.pop(started.invocation, None)
+            if failure is None:
+                self._returned(started, value)
+            else:
+                self._failed(started, failure, task)
+            if driver.ending is not None and not self._standing:
+                driver.finish()
+            if task is not None and task.cancelling():  # by the step, which was its own affair
+                break
 
     def _stand(self, started: StepStarted, task: asyncio.Task[None] | None) -> None:
         """Note that an attempt stands still, and let another worker take what is ready."""

@@ -16,41 +16,33 @@ from typing import Any, TypeVar
 from otflow.context.context import Context
 from otflow.context.current import CURRENT
 from otflow.context.state_store import DELETED
-from otflow.core.collecting import may_complete
-from otflow.core.express import begin, put_aside, send, write_state, write_stream
-from otflow.core.inputs import Collect, Receive, Restore, Send, Start, Wait, WaitExpired, Write, WriteStream
+from otflow.core.express import begin, send, write_state, write_stream
+from otflow.core.inputs import Receive, Restore, Send, Start, Write, WriteStream
 from otflow.core.snapshot import carry_out, pack, save
 from otflow.dispatcher import Dispatcher
 from otflow.errors import (
     ContextStateError,
-    WorkflowCancelledByUser,
     WorkflowRuntimeError,
-    WorkflowStalledError,
-    WorkflowTimeoutError,
-    wrap_step_error,
 )
-from otflow.events import Event, StartEvent, StopEvent, WorkflowCancelledEvent, WorkflowFailedEvent, WorkflowTimedOutEvent
+from otflow.events import (
+    Event,
+    StartEvent,
+)
 from otflow.records.body import Body
 from otflow.records.record import (
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
-    RunTimedOut,
     StepStarted,
-    WaitEnded,
-    WaitStarted,
 )
 from otflow.runtime.attempt import Attempt
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock
 from otflow.runtime.crew import Crew
 from otflow.runtime.driver import Driver, Ending
+from otflow.runtime.gathering import collect, wait
+from otflow.runtime.outcome import conclude
 from otflow.runtime.stream import EventStream
 
 __all__ = ["LocalRun"]
 
-_NS = 1_000_000_000
-_DEFAULT_WAIT = 2000.0
 T = TypeVar("T")
 
 
@@ -149,59 +141,9 @@ class LocalRun:
         return self._result
 
     def _ended(self, ending: Ending) -> None:
-        match ending:
-            case RunCompleted():
-                stop = self._state.latest
-                if stop is None:
-                    raise AssertionError("a run completes by an event")
-                last = self.blueprint.revive(stop.type, stop.body)
-                if not isinstance(last, StopEvent):
-                    raise AssertionError("a run completes by a stop event")
-                try:
-                    self._result = last._get_result()
-                except Exception as error:  # users may override it; the run is over all the same
-                    self._error = error
-                self.stream.close(last)
-            case RunFailed():
-                self._error = self._explain(ending)
-                cause = self.driver.error or self._error
-                invocation_at = 0.0
-                self.stream.close(
-                    WorkflowFailedEvent(
-                        step_name=ending.step,
-                        exception=cause,
-                        attempts=ending.attempts,
-                        elapsed_seconds=invocation_at,
-                    )
-                )
-            case RunTimedOut(timeout=timeout, active=active):
-                self._error = WorkflowTimeoutError(self._explain_timeout(timeout, active))
-                self.stream.close(WorkflowTimedOutEvent(timeout=timeout, active_steps=list(active)))
-            case RunCancelled():
-                self._error = WorkflowCancelledByUser(
-                    f"Run {self.run_id} of workflow '{self.blueprint.graph.name}' was cancelled"
-                    + (f": {ending.reason}." if ending.reason else ".")
-                )
-                self.stream.close(WorkflowCancelledEvent())
-
-    def _explain(self, ending: RunFailed) -> Exception:
-        error = self.driver.error
-        if not ending.step:
-            return error if error is not None else WorkflowStalledError(ending.error.message)
-        if error is None:
-            return WorkflowRuntimeError(ending.error.message)
-        return wrap_step_error(error, ending.step)
-
-    def _explain_timeout(self, timeout: float, active: Sequence[str]) -> str:
-        text = f"Operation timed out after {timeout} seconds. "
-        text += f"Currently active steps: {', '.join(active)}" if active else "No steps active"
-        waits = [
-            f"step '{self._state.running[w.invocation].step}' waited for {w.type.rpartition(':')[2]}"
-            for w in self._state.waits.values()
-        ]
-        lost = dict.fromkeys(e.type.rpartition(":")[2] for e in self._state.unhandled)
-        waits += [f"nobody accepted {name}" for name in lost]
-        return f"{text} ({'; '.join(waits)})" if waits else text
+        outcome = conclude(self.driver, ending)
+        self._result, self._error = outcome.result, outcome.error
+        self.stream.close(outcome.last)
 
     def _done(self) -> None:
         self._on_done(self._result, self._error)
@@ -291,30 +233,9 @@ class LocalRun:
         attempt = CURRENT.get()
         if not isinstance(attempt, Attempt):
             raise ContextStateError("collect_events() of a running context can be called only inside a step.")
-        return self._ask(lambda: self._collect(attempt.started.invocation, event, expected, buffer))
-
-    def _collect(self, id: int, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
-        invocation = self._state.running.get(id)
-        if invocation is None:
-            raise ContextStateError("collect_events() was called by a task that outlived its step.")
-        may = may_complete(self._state, id, buffer, len(expected))
-        if not may and event is invocation.event.body.live and self._state.ended is None:
-            record = put_aside(self._state, self._now(), id, buffer)
-            if record is not None:
-                self.driver.commit([record])
-                return None
-        input = Collect(self._now(), id, buffer, len(expected))
-        if may:
-            key = self.blueprint.key
-            input.expected = tuple([key(kind) for kind in expected])
-        if event is not invocation.event.body.live:
-            input.type, input.body = self.blueprint.key(type(event)), self.driver.body(event)
-        self._feed(input)
-        taken = (invocation.collected or {}).get(buffer)
-        if taken is None:
-            return None
-        revive = self.blueprint.revive
-        return [revive(e.type, e.body) if e.body is not None else event for e in taken]
+        if get_ident() == self._thread:
+            return collect(self.driver, attempt.started, event, expected, buffer)
+        return self._ask(partial(collect, self.driver, attempt.started, event, expected, buffer))
 
     async def wait(
         self,
@@ -328,39 +249,7 @@ class LocalRun:
         attempt = CURRENT.get()
         if not isinstance(attempt, Attempt):
             raise ContextStateError("wait_for_event() of a running context can be called only inside a step.")
-        id = attempt.started.invocation
-        key = self.blueprint.key(kind)
-        waiter = name or f"waiter_{key}_{dict(requirements)}"
-        occurrence = attempt.count(waiter)
-        seconds = _DEFAULT_WAIT if timeout is not None and timeout < 0 else timeout
-        now = self._now()
-        input = Wait(now, id, waiter, key, occurrence)
-        input.requirements = self.driver.body(dict(requirements)) if requirements else None
-        input.due = now + int(seconds * _NS) if seconds is not None else 0
-        input.bounded = timeout is not None and timeout >= 0
-        if question is not None:
-            input.question_type, input.question = self.blueprint.key(type(question)), self.driver.body(question)
-        records = self._feed(input)
-        invocation = self._state.running.get(id)
-        if invocation is None:
-            raise ContextStateError("wait_for_event() was called by a task that outlived its step.")
-        answers = invocation.answers or {}
-        if (waiter, occurrence) in answers:
-            answer = answers[waiter, occurrence]
-            if answer is None:
-                raise TimeoutError(_too_late(attempt.started.step, kind, seconds))
-            return self.blueprint.revive(answer.type, answer.body)
-        started = next((record for record in records if isinstance(record, WaitStarted)), None)
-        if started is None:
-            raise ContextStateError(f"Nothing can be waited for any more: the run {self.run_id} has ended.")
-        try:
-            return await self.driver.answer(started.seq)
-        except TimeoutError:
-            raise TimeoutError(_too_late(attempt.started.step, kind, seconds)) from None
-        except asyncio.CancelledError:
-            # the step gave up waiting, or is being cancelled with its run; then this input leads to nothing
-            self._feed(WaitExpired(self._now(), started.seq))
-            raise
+        return await wait(self.driver, attempt, kind, question, name, requirements, timeout)
 
     def running_steps(self) -> list[str]:
         """Name the steps that run now."""
@@ -389,10 +278,7 @@ class LocalRun:
             self._loop.call_soon_threadsafe(call, *arguments)
 
     def _ask(self, call: Callable[[], T]) -> T:
-        """Call in the thread of the loop, and wait for the answer."""
-        if get_ident() == self._thread:
-            return call()
-
+        """Call in the thread of the loop from another one, and wait for the answer."""
         answer: Future[T] = Future()
 
         def ask() -> None:
@@ -403,11 +289,3 @@ class LocalRun:
 
         self._loop.call_soon_threadsafe(ask)
         return answer.result()
-
-
-async def _call(call: Callable[[], T]) -> T:
-    return call()
-
-
-def _too_late(step: str, kind: type[Event], seconds: float | None) -> str:
-    return f"Step '{step}' waited {seconds} seconds for {kind.__name__}, and nobody sent one."

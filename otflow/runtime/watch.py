@@ -24,8 +24,10 @@ __all__ = ["narrate", "watch"]
 
 
 def watch(driver: Driver, stream: EventStream) -> Callable[[], None]:
-    """Put internal events into the stream from now on; returns the function that ends it."""
+    """Put internal events into the stream: what runs now, then what changes. Returns the function that ends it."""
     running = {id: (i.step, _name(i.event.type)) for id, i in driver.state.running.items()}
+    for id, (step, event) in running.items():
+        stream.put(_changed(step, event, StepState.RUNNING, id))
 
     def tap(records: Sequence[Record]) -> None:
         started = {(r.event, r.step) for r in records if isinstance(r, StepStarted)}

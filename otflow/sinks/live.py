@@ -84,7 +84,7 @@ class LiveSpan(Span):
         return notes  # set in one go, because a step may have threads
 
     @property
-    def _links(self) -> Sequence[Link]:  # type: ignore[override]  # nobody sets it, and few read it: it is made for them
+    def _links(self) -> Sequence[Link]:  # type: ignore[override]  # few read it, nobody sets it
         own = self._context
         found = [
             Link(SpanContext(own.trace_id, link.span_id, False, own.trace_flags, own.trace_state), link.attributes)
@@ -155,8 +155,9 @@ class LiveSpan(Span):
     ) -> None:
         """Add an exception as a span event; the status stays as it is."""
         kind = type(exception)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         found: dict[str, AttributeValue] = {
-            EXCEPTION_TYPE: kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+            EXCEPTION_TYPE: name,
             EXCEPTION_MESSAGE: str(exception),
             EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
         }

@@ -101,8 +101,8 @@ class _Traced:
     """
 
     __slots__ = (
-        "_extra", "_flags", "_handles", "_open", "_parent", "_parent_id", "_processor", "_state", "_telling", "_terms", "_told",
-        "_trace", "_trace_id",
+        "_extra", "_flags", "_handles", "_open", "_parent", "_parent_id", "_processor", "_state", "_telling", "_terms",
+        "_told", "_trace", "_trace_id",
     )  # fmt: skip
 
     def __init__(self, trace: RunTrace, processor: SpanProcessor, terms: Terms, result: SamplingResult) -> None:
@@ -292,7 +292,7 @@ class SpanSink:
                 del self._runs[oldest]
 
 
-def attach(dispatcher: Dispatcher, provider: TracerProvider, capture: Capture = FULL) -> Callable[[], None]:
+def attach(dispatcher: Dispatcher, provider: object, capture: Capture = FULL) -> Callable[[], None]:
     """Let the runs of a dispatcher be traced.
 
     Args:
@@ -302,7 +302,12 @@ def attach(dispatcher: Dispatcher, provider: TracerProvider, capture: Capture = 
 
     Returns:
         A function that ends it, and exports what is open then.
+
+    Raises:
+        TypeError: the provider is none of the SDK.
     """
+    if not isinstance(provider, TracerProvider):
+        raise TypeError(f"{provider!r} is no TracerProvider of the OpenTelemetry SDK, so no spans can be given to it")
     sink = SpanSink(provider, capture)
     detach = dispatcher.attach(sink, scope=sink)
 

@@ -43,6 +43,7 @@ class Give(Workflow):
 
 
 def texts(events: list[Event]) -> list[str]:
+    """Name events by type and number."""
     return [f"{type(event).__name__}{event.n}" for event in events]
 
 

@@ -67,7 +67,7 @@ async def test_get_of_nothing_says_the_path():
     ctx = Context(Counter())
     assert await ctx.get("user.name", default=None) is None
     assert await ctx.get("user.name", default=7) == 7
-    with pytest.raises(ValueError, match="'user.name' not found in state"):
+    with pytest.raises(ValueError, match=r"'user\.name' not found in state"):
         await ctx.get("user.name")
 
 
@@ -161,7 +161,7 @@ async def test_running_steps_of_an_ended_run():
     """A run that was cancelled while steps stood has no running steps."""
     gate = Gate()
     handler = gate.run()
-    await until(lambda: handler.ctx.run.running_steps())
+    await until(handler.ctx.run.running_steps)
     await handler.cancel_run()
     assert await handler.ctx.running_steps() == []
 

@@ -22,7 +22,9 @@ def run(**options: object):
     """Begin a run, and give the record that started its first step."""
     state = new_state(PLAN, "run")
     records = advance(state, Start(0, "Start", BODY, **options))
-    return state, next((each for each in records if isinstance(each, StepStarted)), StepStarted(3, "run", 0, 3, 1, "a", 2))
+    return state, next(
+        (each for each in records if isinstance(each, StepStarted)), StepStarted(3, "run", 0, 3, 1, "a", 2)
+    )
 
 
 @pytest.mark.parametrize("kind", ["C", "Lost", "Unheard"])

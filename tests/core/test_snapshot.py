@@ -174,7 +174,9 @@ def test_leftovers_of_a_step_that_is_gone_are_left_out():
     assert state.lanes["b"].buffers == {}
 
 
-@pytest.mark.parametrize("text", [b"{", b'{"events": 1}', b'{"buffers": [{"step": "a", "name": "x", "events": {"C": [5]}}]}'])
+@pytest.mark.parametrize(
+    "text", [b"{", b'{"events": 1}', b'{"buffers": [{"step": "a", "name": "x", "events": {"C": [5]}}]}']
+)
 def test_damaged_leftovers_are_refused(text):
     """Leftovers that were changed are refused with a name."""
     with pytest.raises(ContextSerdeError, match="leftovers of a run are damaged"):
@@ -188,7 +190,9 @@ def test_leftovers_in_memory_are_written_once():
     body.fix()
     leftovers.state = None
     assert body.json == b'{"state":{"k":1}}'
-    assert RunStarted(1, "run", 0, "w", "", carried=body) == RunStarted(1, "run", 0, "w", "", carried=Body(json=body.json))
+    assert RunStarted(1, "run", 0, "w", "", carried=body) == RunStarted(
+        1, "run", 0, "w", "", carried=Body(json=body.json)
+    )
 
 
 def test_restoring_fills_what_evolve_starts():

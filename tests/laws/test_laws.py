@@ -14,7 +14,7 @@ from otflow.core.inputs import DelayOver, Input, Receive, Release, Restore, Step
 from otflow.core.snapshot import SavedRun, read_saved, save
 from otflow.core.state import RunState, new_state, pending
 from otflow.records.codec import decode, encode
-from otflow.records.record import Record, RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted, RunTimedOut
+from otflow.records.record import Record, RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted, RunTimedOut, WaitEnded
 from tests.laws.books import Books, deliveries, kept
 from tests.laws.strategies import NS, Script, play, scripts, segments
 
@@ -124,6 +124,10 @@ def test_waits_are_those_that_began_and_did_not_end(script):
         assert {wait.id: wait.invocation for wait in state.waits.values()} == books.waits
         assert {id for some in state.waits_by_type.values() for id in some} == set(books.waits)
         assert state.waiting == len(set(books.waits.values()))
+        for record in played.records:
+            if isinstance(record, WaitEnded) and record.invocation in state.running:
+                answers = state.running[record.invocation].answers or {}
+                assert record.event in {event.seq if event is not None else 0 for event in answers.values()}
 
 
 @given(scripts())

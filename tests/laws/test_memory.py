@@ -48,14 +48,17 @@ def invocation(state: RunState, step: str) -> int:
 
 
 def go_on(state: RunState, id: int) -> None:
+    """Let the step return the event that it takes."""
     advance(state, StepReturned(0, id, state.running[id].attempt, "A", BODY))
 
 
 def just_return(state: RunState, id: int) -> None:
+    """Do nothing else."""
     go_on(state, id)
 
 
 def write_and_stream(state: RunState, id: int) -> None:
+    """Write the state and the stream, and take a checkpoint."""
     advance(state, Write(0, id, "x", BODY))
     advance(state, WriteStream(0, id, "A", BODY))
     advance(state, Checkpoint(0, id))
@@ -63,17 +66,20 @@ def write_and_stream(state: RunState, id: int) -> None:
 
 
 def send_to_nobody(state: RunState, id: int) -> None:
+    """Send an event that no step accepts."""
     advance(state, Send(0, id, "Lost", BODY))
     go_on(state, id)
 
 
 def fail_once(state: RunState, id: int) -> None:
+    """Fail, and work in the second attempt."""
     advance(state, StepRaised(0, id, 1, ERROR, 1.0))
     advance(state, DelayOver(0, id))
     go_on(state, id)
 
 
 def collect_two(state: RunState, id: int) -> None:
+    """Let the other step collect two events."""
     for _ in range(2):
         records = advance(state, Send(0, id, "B", BODY))
         other = next(record.invocation for record in records if isinstance(record, StepStarted))
@@ -83,12 +89,14 @@ def collect_two(state: RunState, id: int) -> None:
 
 
 def wait_for_answer(state: RunState, id: int) -> None:
+    """Ask the outside, and get an answer."""
     advance(state, Wait(0, id, "w", "Answer", question_type="Ask", question=BODY))
     advance(state, Receive(0, "Answer", BODY))
     go_on(state, id)
 
 
 def answer_early(state: RunState, id: int) -> None:
+    """Get an answer before the question."""
     advance(state, Receive(0, "Answer", BODY))
     advance(state, Wait(0, id, "w", "Answer"))
     if id in {wait.invocation for wait in state.waits.values()}:
@@ -97,6 +105,7 @@ def answer_early(state: RunState, id: int) -> None:
 
 
 def hold_and_release(state: RunState, id: int) -> None:
+    """Be released by hand, as in a stepwise run."""
     go_on(state, id)
     ((seq, event),) = state.held.items()
     advance(state, Receive(0, event.type, event.body, held=seq))
