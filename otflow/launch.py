@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
@@ -37,7 +38,7 @@ class Launch(NamedTuple):
         dispatcher: where its records go.
         clock: its time; None for that of the system.
         context: the context that its steps get.
-        run_id: its id, unless it goes on from saved data.
+        run_id: its id; None for that of the saved run that it goes on with, or else a new one.
         timeout: seconds until it times out; None for no limit.
         stepwise: whether its steps wait to be released.
         verbose: whether its steps print lines.
@@ -48,7 +49,7 @@ class Launch(NamedTuple):
     dispatcher: Dispatcher
     clock: Clock | None
     context: Context[Any]
-    run_id: str
+    run_id: str | None
     timeout: float | None
     stepwise: bool
     verbose: bool
@@ -80,10 +81,10 @@ def prepare(
     _require_loop(name)
     clock = launch.clock or SystemClock()
     saved = context.saved
-    snapshot = _check_snapshot(blueprint, Body(json=msgspec.json.encode(saved.run))) if saved and saved.run is not None else None
+    snapshot = _check_snapshot(launch, saved.run) if saved and saved.run is not None else None
     start = None if snapshot is not None else make_start()
     carried = _carry(context, Body(json=msgspec.json.encode(saved.leftovers)) if saved and saved.leftovers is not None else None)
-    run_id = read_saved(snapshot).run if snapshot is not None else launch.run_id
+    run_id = launch.run_id or (read_saved(snapshot).run if snapshot is not None else uuid.uuid4().hex)
     items = saved.stream if saved is not None else ()
     unread = [blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in items]
     handler = WorkflowHandler(ctx=context, run_id=run_id)
@@ -121,9 +122,10 @@ def _require_loop(workflow: str) -> None:
         ) from error
 
 
-def _check_snapshot(blueprint: Blueprint, snapshot: Body) -> Body:
-    """Refuse a saved run that this workflow cannot go on with."""
-    check_saved(read_saved(snapshot), blueprint.plan)
+def _check_snapshot(launch: Launch, data: dict[str, Any]) -> Body:
+    """Refuse a saved run that this workflow cannot go on with. Who goes on with it says whether stepwise."""
+    snapshot = Body(json=msgspec.json.encode({**data, "stepwise": launch.stepwise}))
+    check_saved(read_saved(snapshot), launch.blueprint.plan)
     return snapshot
 
 

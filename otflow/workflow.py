@@ -27,8 +27,8 @@ from otflow.events import Event, StartEvent, StopEvent
 from otflow.graph import WorkflowGraph, build_graph, read_checks, validate_graph
 from otflow.handler import WorkflowHandler
 from otflow.launch import Launch, Slots, prepare
-from otflow.resource import ResourceConfig, ResourceManager
-from otflow.resource_declaration import load_config, require_model
+from otflow.resource import ResourceManager
+from otflow.resource_check import check_config_files, check_factories
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.checkpoints import CheckpointCallback
 from otflow.runtime.clock import Clock
@@ -199,11 +199,11 @@ class Workflow:
         self._valid = None
 
     def validate(self, *, validate_resource_configs: bool = True, validate_resources: bool = False) -> bool:
-        """Check the graph of steps and events.
+        """Check the graph of steps and events. A run does so once, when it is the first after a change.
 
         Args:
             validate_resource_configs: whether to read the files of `ResourceConfig` parameters; default True.
-            validate_resources: accepted; resources are made when a step first asks for them.
+            validate_resources: whether to make every resource once, as steps would ask for it; default False.
 
         Returns:
             Whether the workflow asks the outside, or takes answers from it.
@@ -211,14 +211,20 @@ class Workflow:
         Raises:
             WorkflowValidationError: with all faults that were found.
         """
-        del validate_resources
-        blueprint = self._ready()
-        services = self._injection.services
-        if self._valid is None or self._valid[0] is not blueprint or self._valid[1] != len(services):
-            hitl = validate_graph(blueprint.graph, skip=self._skip, services=services)
-            if validate_resource_configs:
-                _check_config_files(blueprint.graph.steps.values())
-            self._valid = (blueprint, len(services), hitl)
+        blueprint, services = self._ready(), self._injection.services
+        hitl = validate_graph(blueprint.graph, skip=self._skip, services=services)
+        configs = blueprint.graph.steps.values()
+        if validate_resource_configs:
+            check_config_files(configs)
+        if validate_resources:
+            check_factories(configs, self._injection.resources)
+        self._valid = (blueprint, len(services), hitl)
+        return hitl
+
+    def _is_valid(self, blueprint: Blueprint) -> bool:
+        """Validate, unless this was done since anything changed; tell what `validate` tells."""
+        if self._valid is None or self._valid[0] is not blueprint or self._valid[1] != len(self._injection.services):
+            return self.validate()
         return self._valid[2]
 
     # ---------------------------------------------------------------- runs
@@ -240,7 +246,7 @@ class Workflow:
             start_event: the event to begin with; default one made from the keywords.
             stepwise: whether steps wait to be released by `handler.run_step()`; default False.
             checkpoint_callback: awaited after each step, before its output goes on its way.
-            run_id: the id of the run; default a new one.
+            run_id: the id of the run; default a new one, or that of the saved run which the context goes on with.
             **kwargs: the fields of the start event.
 
         Returns:
@@ -253,7 +259,7 @@ class Workflow:
         """
         telemetry.wire()
         blueprint = self._ready()
-        hitl = not self._unchecked and self.validate()
+        hitl = not self._unchecked and self._is_valid(blueprint)
         if stepwise and (hitl or blueprint.graph.uses_hitl):
             raise WorkflowRuntimeError("Human-in-the-loop is not supported with stepwise execution")
         context = ctx if ctx is not None else Context(self)
@@ -262,7 +268,7 @@ class Workflow:
             dispatcher=self._dispatcher or default_dispatcher,
             clock=self._clock,
             context=context,
-            run_id=run_id or uuid.uuid4().hex,
+            run_id=run_id,
             timeout=self._timeout,
             stepwise=stepwise,
             verbose=self._verbose,
@@ -280,7 +286,7 @@ class Workflow:
         checkpoint_callback: CheckpointCallback | None = None,
         **kwargs: Any,
     ) -> WorkflowHandler:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, as a run of its own: the same checkpoint may be gone on from many times.
 
         Args:
             checkpoint: the checkpoint; its saved context holds the output that was about to go on its way.
@@ -289,6 +295,7 @@ class Workflow:
             **kwargs: as for `run`.
         """
         context: Context[Any] = Context.from_dict(self, checkpoint.ctx_state, ctx_serializer)
+        kwargs.setdefault("run_id", uuid.uuid4().hex)
         return self.run(ctx=context, checkpoint_callback=checkpoint_callback, **kwargs)
 
     def is_done(self) -> bool:
@@ -324,25 +331,9 @@ class Workflow:
         return given
 
 
-def _check_config_files(configs: Iterable[StepConfig]) -> None:
-    """Read the file of each `ResourceConfig` parameter once, and report all that cannot be read."""
-    faults = []
-    for config in configs:
-        for param in config.resources:
-            if isinstance(param.resource, ResourceConfig):
-                try:
-                    kind = require_model(param.type, f"what asks for {param.resource.name}")
-                    load_config(param.resource, kind)
-                except Exception as error:  # whatever a file can be wrong by
-                    faults.append(f"step '{config.name}', parameter '{param.name}': {error}")
-    if faults:
-        raise WorkflowValidationError("Resource configuration cannot be read:\n" + "\n".join(faults))
-
-
 def _check_arguments(name: str, timeout: object, runs: object) -> None:
     faults = []
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and timeout > 0):  # type: ignore[operator]
+    if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0):
         faults.append(f"timeout must be a number of seconds greater than 0, or None for no limit, not {timeout!r}")
     if runs is not None and (not isinstance(runs, int) or isinstance(runs, bool) or runs <= 0):
         faults.append(f"num_concurrent_runs must be an integer greater than 0, or None for no limit, not {runs!r}")

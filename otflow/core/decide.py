@@ -295,11 +295,11 @@ def _begin(state: RunState, input: Start | Restore) -> list[Record]:
 
 
 def _resume(state: RunState, input: Restore) -> list[Record]:
-    """Take saved data up again, and send on what was held only until it was saved."""
+    """Take saved data up again, and send on what was held: whoever would have sent it is gone."""
     saved = read_saved(input.snapshot)
     check_saved(saved, state.plan)
     records: list[Record] = [RunResumed(saved.seq + 1, state.run, input.at, input.snapshot)]
-    for event in [] if saved.stepwise else held_events(saved):
+    for event in held_events(saved):
         records.append(EventReleased(records[-1].seq + 1, state.run, input.at, event.seq))
         _follow(state, event, event.seq, records)
         if isinstance(records[-1], RunCompleted):

@@ -46,6 +46,10 @@ class Corpus:
         """Give the name under which a file is cited."""
         return os.path.relpath(path, self.root) if self.root else str(path)
 
+    def locate(self, name: str) -> Path:
+        """Find the file that is cited under a name."""
+        return Path(self.root, name)
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -106,7 +110,7 @@ def find_files(corpus: Corpus) -> Iterator[Path]:
 
 
 def read_lines(path: Path) -> Sequence[str]:
-    """Read the lines of a text file; of Python source only docstrings and comments, the other lines being empty.
+    """Read the lines of a text file; those that hold code, in Python and Markdown, are empty.
 
     Raises:
         OSError: the file cannot be read, or is no regular file.
@@ -126,17 +130,40 @@ def read_lines(path: Path) -> Sequence[str]:
     except UnicodeDecodeError:
         raise ValueError("not text in UTF-8") from None
     lines = re.split(r"\r\n|\r|\n", text)  # as editors count them
-    return _keep_prose(text, lines) if path.suffix == ".py" else lines
+    match path.suffix.lower():
+        case ".py":
+            return _keep_comments(text, lines)
+        case ".md" | ".markdown":
+            return _drop_code(lines)
+        case _:
+            return lines
 
 
-def _keep_prose(text: str, lines: Sequence[str]) -> Sequence[str]:
+def _drop_code(lines: Sequence[str]) -> Sequence[str]:
+    """Empty the lines of code blocks in Markdown."""
+    kept = []
+    fence = ""
+    for line in lines:
+        mark = re.match(r"\s*(`{3,}|~{3,})", line)
+        if not fence:
+            fence = mark.group(1) if mark else ""
+            kept.append("" if mark else line)
+        else:
+            kept.append("")
+            if mark and mark.group(1).startswith(fence):
+                fence = ""
+    return kept
+
+
+def _keep_comments(text: str, lines: Sequence[str]) -> Sequence[str]:
     """Empty the lines of Python source that are neither docstring nor comment; all stay if it is no Python."""
     prose: set[int] = set()
     before = tokenize.NEWLINE
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             alone = before in (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT)
-            if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and alone):
+            comment = token.type == tokenize.COMMENT and token.line.lstrip().startswith("#")
+            if comment or (token.type == tokenize.STRING and alone):
                 prose.update(range(token.start[0], token.end[0] + 1))
             if token.type != tokenize.COMMENT:
                 before = token.type

@@ -6,10 +6,9 @@ locked". Readers do not wait for it: whoever asks too early is told so at once, 
 
 from __future__ import annotations
 
-import math
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +23,20 @@ MARK_START, MARK_END = "\x02", "\x03"
 """What stands around the words of a hit that were looked for."""
 
 REACHES = {
-    "near": "near each other",
-    "all": "in one passage",
-    "any": "some of them in one passage",
+    "near": "words near each other",
+    "all": "all words in one passage",
+    "any": "any of the words",
 }
 """How strictly words are looked for, from the strictest on."""
 
 _STOP = frozenset(
-    """a about an and any are as at be been but by can could did do does for from had has have how i if in into is it
-    its me my no not of on or our shall should so than that the their them then there these they this those to was we
-    were what when where which who whom whose why will with would you your happen happens mean means tell""".split()
+    re.findall(
+        r"\w+",
+        """a about an and any are as at be been but by can come could did do does for from had happen
+        happens has have how i if in into is it its me mean means my no not of on or our shall should so
+        tell than that the their them then there these they this those to was we were what when where
+        which who whom whose why will with would you your""",
+    )
 )
 
 
@@ -154,13 +157,13 @@ class Index:
             rows = reader.execute(sql, (query, limit, MARK_START, MARK_END, every)).fetchall()
         return [Hit(path, first, text) for path, first, text in rows]
 
-    def weigh(self, words: Sequence[str]) -> Mapping[str, float]:
-        """Say how telling each word is: the rarer, the more. A word that stands nowhere is the most telling one."""
+    def count(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
+        """Count the passages in which each word stands, and all passages."""
+        sql = "SELECT count(*) FROM passages WHERE passages MATCH ?"
         with self._open() as reader:
-            (total,) = reader.execute("SELECT count(*) FROM passages").fetchone()
-            sql = "SELECT count(*) FROM passages WHERE passages MATCH ?"
             found = {word: reader.execute(sql, (word_query([word], "all"),)).fetchone()[0] for word in words}
-        return {word: math.log(1 + (total + 1) / (number + 0.5)) for word, number in found.items()}
+            (total,) = reader.execute("SELECT count(*) FROM passages").fetchone()
+        return found, total
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from otflow.drawing.line import Line, Piece, Signs, clean
+from otflow.drawing.line import Line, Piece, Signs, clean, glue
 from otflow.drawing.quantities import (
     count,
     enumerate_some,
@@ -26,15 +26,22 @@ from otflow.records.record import ContextWritten, EventsCollected, Failure
 __all__ = ["Row", "describe", "describe_error", "describe_root", "describe_writes", "head_of", "times_of"]
 
 _NS = 1_000_000_000
+_WORTH_SAYING = 1_000_000  # nanoseconds
 
 
 class Row(NamedTuple):
-    """What stands in a row; the times are in nanoseconds, 0 leaves them out."""
+    """What stands in a row.
+
+    Args:
+        line: the text.
+        waited, took: nanoseconds; 0 leaves them out.
+        aside: words that follow the text as long as there is room for them.
+    """
 
     line: Line
     waited: int = 0
     took: int = 0
-    aside: Line = ()
+    aside: tuple[str, ...] = ()
 
 
 def times_of(invocation: Invocation) -> tuple[int, int]:
@@ -43,8 +50,15 @@ def times_of(invocation: Invocation) -> tuple[int, int]:
     return waited, sum(each.worked for each in invocation.attempts)
 
 
-def head_of(run: Run, invocation: Invocation, signs: Signs) -> Row:
-    """Name an invocation: the event that it works on, its step, its number, and an impression of the event."""
+def head_of(run: Run, invocation: Invocation, signs: Signs, seen: dict[str, str]) -> Row:
+    """Name an invocation: the event that it works on, its step, its number, and an impression of the event.
+
+    Args:
+        run: the run.
+        invocation: the invocation.
+        signs: what it is drawn with.
+        seen: the fields of events that were shown above it; those that are shown here are added.
+    """
     event = run.events.get(invocation.event)
     kind = name_type(event.type) if event is not None else "?"
     line = (
@@ -53,13 +67,13 @@ def head_of(run: Run, invocation: Invocation, signs: Signs) -> Row:
         Piece(invocation.step or "?", "step"),
         Piece(f" #{invocation.id}", "mark"),
     )
-    note = ""
+    aside: tuple[str, ...] = ()
     if _only_put_aside(invocation):
-        note = "put aside"
+        aside = ("put aside",)
     elif event is not None and event.body is not None:
-        note = preview(event.body)
+        aside = preview(event.body, seen)
     waited, took = times_of(invocation)
-    return Row(line, waited, took, (Piece(f"  {note}", "faint"),) if note else ())
+    return Row(line, waited, took, aside)
 
 
 def _only_put_aside(invocation: Invocation) -> bool:
@@ -81,14 +95,14 @@ def describe(run: Run, invocation: Invocation, signs: Signs) -> list[Row]:
             rows.append(_describe_outcome(run, attempt, signs))
         rows += _describe_attempt(run, attempt, signs)
     if invocation.retry is not None:
-        delay = format_duration(round(invocation.retry.delay * _NS))
-        rows.append(_row(signs.wait, "wait", f"attempt {invocation.retry.attempt} was to begin after {delay}"))
+        text = f" attempt {invocation.retry.attempt} was to begin after a delay of {_seconds(invocation.retry.delay)}"
+        rows.append(Row((Piece(signs.wait, "wait"), Piece(text))))
     return rows
 
 
 def _describe_outcome(run: Run, attempt: Attempt, signs: Signs) -> Row:
     name = f"attempt {attempt.number or '?'}"
-    after = f" after a delay of {format_duration(round(attempt.delay * _NS))}" if attempt.delay else ""
+    after = f" after a delay of {_seconds(attempt.delay)}" if attempt.delay else ""
     waited = attempt.queued + attempt.stood + round(attempt.delay * _NS)
     match attempt.outcome:
         case "completed":
@@ -102,6 +116,14 @@ def _describe_outcome(run: Run, attempt: Attempt, signs: Signs) -> Row:
             return Row((Piece(signs.dot, "wait"), Piece(f" {name}{after}: "), Piece(still, "wait")), waited)
 
 
+def _seconds(seconds: float) -> str:
+    return _time(round(seconds * _NS))
+
+
+def _time(nanoseconds: int) -> str:
+    return glue(format_duration(nanoseconds))
+
+
 def describe_error(error: Failure) -> str:
     """Write an error on one line, as Python does."""
     message = clean(error.message.strip().partition("\n")[0])
@@ -110,29 +132,27 @@ def describe_error(error: Failure) -> str:
 
 def _describe_attempt(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Row]:
     for wait in attempt.waits:
-        yield _describe_wait(run, wait, signs)
+        yield _describe_wait(run, wait)
     for collected in attempt.collected:
-        yield _describe_collected(run, collected, signs)
+        if len(collected.events) > 1:
+            yield Row(_describe_collected(run, collected, signs))
+    facts: list[Line] = []
+    if attempt.queued >= _WORTH_SAYING:
+        facts.append((Piece(f"queued {_time(attempt.queued)} for a worker", "faint"),))
     if attempt.kept:
-        yield _fact(f"put aside {count(len(attempt.kept), 'event')}")
+        facts.append((Piece(f"put aside {count(len(attempt.kept), 'event')}", "faint"),))
     if attempt.written:
-        yield describe_writes(attempt.written)
-    yield from _describe_untaken(run, attempt, signs)
+        facts.append(describe_writes(attempt.written))
     if attempt.streamed:
         streamed = tally([name_type(each.type) for each in attempt.streamed], signs.times)
-        yield Row((Piece("streamed ", "faint"), Piece(streamed, "event")))
+        facts.append((Piece("streamed ", "faint"), Piece(streamed, "event")))
+    facts += _describe_untaken(run, attempt, signs)
+    if facts:
+        between = Piece(f" {signs.dot} ", "faint")
+        yield Row(tuple(piece for place, fact in enumerate(facts) for piece in ((between, *fact) if place else fact)))
 
 
-def _row(sign: str, style: str, text: str) -> Row:
-    return Row((Piece(sign, "wait" if style == "wait" else ""), Piece(f" {text}")))
-
-
-def _fact(text: str) -> Row:
-    return Row((Piece(text, "faint"),))
-
-
-def _describe_wait(run: Run, wait: Wait, signs: Signs) -> Row:
-    kind = Piece(name_type(wait.type), "event")
+def _describe_wait(run: Run, wait: Wait) -> Row:
     event = run.events.get(wait.event)
     if event is not None:
         end = f", which {_origin(run, event)}"
@@ -140,7 +160,7 @@ def _describe_wait(run: Run, wait: Wait, signs: Signs) -> Row:
         end = " until its time was over"
     else:
         end = ", which did not come"
-    line = (Piece(signs.wait, "wait"), Piece(" waited for "), kind, Piece(end))
+    line = (Piece("waited for ", "wait"), Piece(name_type(wait.type), "event"), Piece(end, "faint"))
     return Row(line, max(0, wait.ended - wait.started) if wait.started else 0)
 
 
@@ -155,7 +175,7 @@ def _name(run: Run, id: int) -> str:
     return f"{(invocation.step if invocation is not None else '') or '?'} #{id}"
 
 
-def _describe_collected(run: Run, collected: EventsCollected, signs: Signs) -> Row:
+def _describe_collected(run: Run, collected: EventsCollected, signs: Signs) -> Line:
     events = [run.events[id] for id in collected.events if id in run.events]
     sources: defaultdict[str, list[int]] = defaultdict(list)
     for event in events:
@@ -164,14 +184,14 @@ def _describe_collected(run: Run, collected: EventsCollected, signs: Signs) -> R
         sources[name].append(event.source)
     parts = []
     for name, ids in sources.items():
-        numbers = [f"#{id}" for id in dict.fromkeys(ids) if id]
+        numbers = [f"#{id}" for id in sorted(set(ids)) if id]
         parts.append(f"{name} {enumerate_some(numbers, signs.more)}".rstrip())
     kinds = tally([name_type(event.type) for event in events], signs.times)
     origin = f" from {' and '.join(parts)}" if parts else ""
-    return Row((Piece("collected ", "faint"), Piece(kinds, "event"), Piece(origin, "faint")))
+    return Piece("collected ", "faint"), Piece(kinds, "event"), Piece(origin, "faint")
 
 
-def describe_writes(written: Sequence[ContextWritten]) -> Row:
+def describe_writes(written: Sequence[ContextWritten]) -> Line:
     """Say what was written to the state."""
     line = [Piece("wrote ", "faint")]
     for number, write in enumerate(written):
@@ -181,10 +201,10 @@ def describe_writes(written: Sequence[ContextWritten]) -> Row:
             line += [Piece(path), Piece(" (deleted)", "faint")]
         else:
             line += [Piece(path), Piece(" = ", "faint"), Piece(show_value(write.value), "value")]
-    return Row(tuple(line))
+    return tuple(line)
 
 
-def _describe_untaken(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Row]:
+def _describe_untaken(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Line]:
     """Tell the fate of events that no step worked on."""
     fates: defaultdict[str, list[str]] = defaultdict(list)
     for id in attempt.sent:
@@ -192,7 +212,7 @@ def _describe_untaken(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Row]
         if event is not None and not event.takers:
             fates[_fate(run, event)].append(name_type(event.type))
     for fate, kinds in fates.items():
-        yield Row((Piece("sent ", "faint"), Piece(tally(kinds, signs.times), "event"), Piece(f", {fate}", "faint")))
+        yield Piece("sent ", "faint"), Piece(tally(kinds, signs.times), "event"), Piece(f", {fate}", "faint")
 
 
 def _fate(run: Run, event: Event) -> str:
@@ -209,7 +229,7 @@ def describe_root(run: Run, event: Event) -> Row:
     """Name an event that hangs under nothing."""
     if event.outside:
         after = event.at - run.started
-        when = f" after {format_duration(after)}" if after >= 1_000_000 else ""  # noqa: PLR2004  # a millisecond
+        when = f" after {_time(after)}" if after >= _WORTH_SAYING else ""
         origin = f" from outside{when}"
     else:
         origin = " of unknown origin"

@@ -18,13 +18,14 @@ __all__ = [
     "Style",
     "clean",
     "cut",
+    "glue",
     "measure",
     "measure_line",
     "plain",
     "wrap",
 ]
 
-Style: TypeAlias = Literal["", "title", "step", "event", "value", "faint", "good", "bad", "wait", "mark"]
+Style: TypeAlias = Literal["", "title", "step", "event", "value", "faint", "good", "bad", "wait", "mark", "place"]
 
 
 class Piece(NamedTuple):
@@ -65,6 +66,9 @@ UNICODE = Signs(
 """The signs for a terminal that shows Unicode."""
 ASCII = Signs("|- ", "`- ", "|  ", "   ", "v ", " > ", "+", "x", "~", "*", "...", "x", "-", "<", "-", "-")
 """The signs for everything else."""
+
+
+_GLUE = "\N{NO-BREAK SPACE}"
 
 
 def clean(text: str) -> str:
@@ -136,6 +140,8 @@ def _take(text: str, width: int) -> str:
 def wrap(line: Iterable[Piece], width: int) -> list[Line]:
     """Break a line into several at its blanks; a word that is too long is broken anywhere.
 
+    What `glue` made is not broken.
+
     Args:
         line: the line.
         width: columns that each may take; at least 1 is assumed.
@@ -154,10 +160,15 @@ def wrap(line: Iterable[Piece], width: int) -> list[Line]:
     return [_trim(each) for each in lines]
 
 
+def glue(text: str) -> str:
+    """Keep a text on one line when it is wrapped."""
+    return text.replace(" ", _GLUE)
+
+
 def _trim(pieces: list[Piece]) -> Line:
     while pieces and not pieces[-1].text.strip():
         pieces = pieces[:-1]
-    return tuple(pieces)
+    return tuple(Piece(piece.text.replace(_GLUE, " "), piece.style) for piece in pieces)
 
 
 def _words(line: Iterable[Piece], width: int) -> Iterator[list[Piece]]:

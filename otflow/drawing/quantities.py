@@ -12,31 +12,27 @@ from otflow.records.body import OPAQUE, Body
 
 __all__ = ["count", "enumerate_some", "format_duration", "name_type", "preview", "show_value", "tally"]
 
-_S = 1_000_000_000
-_UNITS = ((1_000_000, "ms", 1000), (_S, "s", 60))
-_HOUR = 60  # minutes
+_HOUR = 3_600_000_000_000
+_UNITS = ((1_000_000, "ms", 1000), (1_000_000_000, "s", 60), (60_000_000_000, "min", 60), (_HOUR, "h", 1000))
 _MAX_SHOWN = 200
 _MAX_READ = 64 * 1024  # bytes of a payload beyond which nobody looks into it for a preview
 
 
 def format_duration(nanoseconds: int) -> str:
-    """Write a duration with about three digits, as `0.04 ms`, `12.4 ms`, `1.24 s` or `3 min 5 s`.
+    """Write a duration with up to three digits, as `0.04 ms`, `12.4 ms`, `1.24 s` or `3.08 min`.
 
     Args:
         nanoseconds: the duration; a negative one counts as 0.
 
     Example:
         >>> format_duration(50_000_000), format_duration(1_240_000_000), format_duration(185 * 10**9)
-        ('50 ms', '1.24 s', '3 min 5 s')
+        ('50 ms', '1.24 s', '3.08 min')
     """
     for unit, name, limit in _UNITS:
         number = float(f"{round(max(0, nanoseconds) / unit, 2):.3g}")
         if number < limit:
             return f"{number:g} {name}"
-    minutes = round(nanoseconds / _S) // 60
-    if minutes < _HOUR:
-        return f"{minutes} min {round(nanoseconds / _S) % 60} s"
-    return f"{minutes // _HOUR} h {minutes % _HOUR} min"
+    return f"{nanoseconds / _HOUR:,.0f} h"
 
 
 def count(number: int, noun: str) -> str:
@@ -91,12 +87,19 @@ def show_value(body: Body) -> str:
     return clean(shown)[:_MAX_SHOWN]
 
 
-def preview(body: Body) -> str:
-    """Give the first plain fields of a payload as `name=value`; empty if it has none."""
+def preview(body: Body, seen: dict[str, str]) -> tuple[str, ...]:
+    """Give the plain fields of a payload as `name=value`.
+
+    Args:
+        body: the payload.
+        seen: what was shown of the payloads before it, and is not shown again; what is shown now is added.
+    """
     if len(body.json) > _MAX_READ:
-        return ""
+        return ()
     fields = msgspec.json.decode(body.json)
     if not isinstance(fields, dict) or OPAQUE in fields:
-        return ""
-    plain = {name: value for name, value in fields.items() if isinstance(value, str | int | float) and value != ""}
-    return clean(" ".join(f"{name}={value}" for name, value in list(plain.items())[:3]))[:_MAX_SHOWN]
+        return ()
+    plain = {name: f"{value}" for name, value in fields.items() if isinstance(value, str | int | float) and value != ""}
+    fresh = [name for name, value in plain.items() if seen.get(name) != value]
+    seen.update(plain)
+    return tuple(clean(f"{name}={plain[name]}")[:_MAX_SHOWN] for name in fresh)

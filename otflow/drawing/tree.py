@@ -20,9 +20,9 @@ __all__ = ["draw_run", "draw_summary"]
 
 _COLUMN = 10
 _NARROW = 52  # columns; below that there is no room for the time that was waited
-_MIN_NOTE = 8
-_LONG_CHAIN = 16
-_KEPT = (8, 5)  # of a long chain: how many are drawn at its beginning and at its end
+_MIN_ASIDE = 12
+_LONG_CHAIN = 12
+_KEPT = (6, 4)  # of a long chain: how many are drawn at its beginning and at its end
 _MAX_ROWS = 3
 
 
@@ -38,24 +38,36 @@ class _Sheet:
         self.lines: list[Line] = []
 
     def add(self, prefix: str, row: Row, below: str = "", *, bound: str = "") -> None:
-        """Add a row: one line if nothing is below, else as many as it needs."""
-        room = max(1, self.room - measure(prefix))
-        lines = [cut(row.line, room, self.signs.more)]
-        left = room - measure_line(row.line)
-        if row.aside and left >= _MIN_NOTE:
-            lines = [(*row.line, *cut(row.aside, left, self.signs.more))]
-        elif below:
-            lines = wrap(row.line, room)[:_MAX_ROWS] or [()]
-            if len(wrap(row.line, room)) > _MAX_ROWS:
-                lines[-1] = cut((*lines[-1], Piece(self.signs.more)), room, self.signs.more)
+        """Add a row: one line, or as many as it needs if something stands below its first line."""
+        timed = row.waited or row.took or row.aside
+        room = max(1, (self.room if timed else self.width) - max(measure(prefix), measure(below)))
+        lines = wrap(row.line, room)
+        most = _MAX_ROWS if below else 1
+        if len(lines) > most:
+            lines = lines[:most]
+            lines[-1] = cut((*lines[-1], Piece(f" {self.signs.more}")), room, self.signs.more)
+        if row.aside:
+            lines[0] = (*lines[0], *self._fit(row.aside, self.room - measure(prefix) - measure_line(lines[0])))
         first = (Piece(prefix, "faint"), *lines[0])
         self.lines.append((*first, *self._times(measure_line(first), row, bound)))
         self.lines += [(Piece(below, "faint"), *line) for line in lines[1:]]
 
+    def _fit(self, words: Sequence[str], room: int) -> Line:
+        """Take as many words as there is room for; if there is none for the first, what fits of it."""
+        kept = ""
+        for word in words:
+            longer = f"{kept} {word}" if kept else f"  {word}"
+            if measure(longer) > room:
+                break
+            kept = longer
+        if not kept and room >= _MIN_ASIDE:
+            return cut((Piece(f"  {words[0]}", "faint"),), room, self.signs.more)
+        return (Piece(kept, "faint"),)
+
     def _times(self, used: int, row: Row, bound: str) -> Iterator[Piece]:
         times = [_show_time(time, bound) for time in (row.waited, row.took)][-self.columns :]
         if any(times):
-            yield Piece(" " * max(1, self.room - used))
+            yield Piece(" " * max(0, self.room - used))
             yield Piece("".join(f"{time:>{_COLUMN}}" for time in times)[max(0, used - self.room) :], "faint")
 
 
@@ -83,19 +95,31 @@ def draw_run(run: Run, *, width: int = 80, signs: Signs = UNICODE) -> list[Line]
     return sheet.lines
 
 
-def draw_summary(run: Run, *, signs: Signs = UNICODE) -> Line:
-    """Draw the summary of a run: steps, attempts, retries, events, writes, duration."""
+def draw_summary(run: Run, *, width: int = 80, signs: Signs = UNICODE) -> list[Line]:
+    """Draw the summary of a run: its steps, attempts, retries, events and writes, and how long it took.
+
+    Args:
+        run: the run.
+        width: the columns that a line may take; default 80.
+        signs: what it is drawn with; default `UNICODE`.
+    """
     sums = summarize(run)
     parts = [
         count(sums.steps, "step"),
-        count(sums.invocations, "invocation"),
         count(sums.attempts, "attempt"),
         count(sums.retries, "retry"),
         count(sums.events, "event"),
         count(sums.writes, "write"),
         format_duration(sums.duration),
     ]
-    return (Piece(f" {signs.dot} ".join(parts)),)
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} {signs.dot} {part}" if lines[-1] else part
+        if lines[-1] and measure(longer) > width:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return [(Piece(line, "title"),) for line in lines]
 
 
 def _draw_title(sheet: _Sheet, run: Run) -> None:
@@ -118,14 +142,14 @@ def _draw_title(sheet: _Sheet, run: Run) -> None:
 def _draw_root(sheet: _Sheet, id: int) -> None:
     figure = sheet.figure
     sheet.add("", describe_root(figure.run, figure.run.events.get(id) or Event(id=id)))
-    _draw_groups(sheet, group_alike(figure, figure.roots[id]), "")
+    _draw_groups(sheet, group_alike(figure, figure.roots[id]), "", {})
 
 
-def _draw_groups(sheet: _Sheet, groups: Sequence[Group], prefix: str) -> None:
+def _draw_groups(sheet: _Sheet, groups: Sequence[Group], prefix: str, seen: dict[str, str]) -> None:
     signs = sheet.signs
     for place, group in enumerate(groups):
         at_end = place == len(groups) - 1
-        _draw_branch(sheet, group.first, prefix, last=at_end and not group.others)
+        _draw_branch(sheet, group.first, prefix, dict(seen), last=at_end and not group.others)
         if group.others:
             times = [times_of(sheet.figure.run.invocations[id]) for id in group.others]
             row = Row(
@@ -133,10 +157,10 @@ def _draw_groups(sheet: _Sheet, groups: Sequence[Group], prefix: str) -> None:
                 max(waited for waited, _ in times),
                 max(took for _, took in times),
             )
-            sheet.add(prefix + (signs.last if at_end else signs.fork), row, bound=f"{signs.upto} ")
+            sheet.add(prefix + (signs.last if at_end else signs.fork), row, bound=signs.upto)
 
 
-def _draw_branch(sheet: _Sheet, id: int, prefix: str, *, last: bool) -> None:
+def _draw_branch(sheet: _Sheet, id: int, prefix: str, seen: dict[str, str], *, last: bool) -> None:
     """Draw an invocation and what hangs under it: below it while that is only one, as branches then."""
     figure, signs = sheet.figure, sheet.signs
     head = prefix + (signs.last if last else signs.fork)
@@ -145,24 +169,24 @@ def _draw_branch(sheet: _Sheet, id: int, prefix: str, *, last: bool) -> None:
     ends = set(chain) if len(chain) <= _LONG_CHAIN else {*chain[: _KEPT[0]], *chain[-_KEPT[1] :]}
     for place, one in enumerate(chain):
         if one in ends:
-            _draw_one(sheet, one, head, below)
+            _draw_one(sheet, one, head, below, seen)
         elif chain[place - 1] in ends:
             steps = Counter(figure.run.invocations[each].step for each in chain if each not in ends)
             names = ", ".join(f"{number:,} {signs.times} {step}" for step, number in steps.items())
-            sheet.add(below, Row((Piece(f"{signs.more} {names}", "faint"),)))
+            sheet.add(below, Row((Piece(f"{signs.more} {names} in between", "faint"),)))
         head = below + signs.then
     branches = figure.children.get(chain[-1], ())
     if branches and measure(below) > sheet.room // 2:
         more = sum(figure.sizes[each] for each in branches)
         sheet.add(below, Row((Piece(f"{signs.more} {count(more, 'invocation')} under it", "faint"),)))
     else:
-        _draw_groups(sheet, group_alike(figure, branches), below)
+        _draw_groups(sheet, group_alike(figure, branches), below, seen)
 
 
-def _draw_one(sheet: _Sheet, id: int, head: str, below: str) -> None:
+def _draw_one(sheet: _Sheet, id: int, head: str, below: str, seen: dict[str, str]) -> None:
     run, signs = sheet.figure.run, sheet.signs
     invocation = run.invocations[id]
-    sheet.add(head, head_of(run, invocation, signs))
+    sheet.add(head, head_of(run, invocation, signs, seen))
     margin = below + (signs.bar if sheet.figure.children.get(id) else signs.gap)
     for row in describe(run, invocation, signs):
         sheet.add(margin, row, f"{margin}  ")
@@ -170,8 +194,7 @@ def _draw_one(sheet: _Sheet, id: int, head: str, below: str) -> None:
 
 def _describe_outside(run: Run) -> Iterator[Row]:
     if run.written:
-        row = describe_writes(run.written)
-        yield row._replace(line=(Piece("outside of steps: ", "faint"), *row.line))
+        yield Row((Piece("outside of steps: ", "faint"), *describe_writes(run.written)))
 
 
 def _describe_end(run: Run, signs: Signs) -> Iterator[Row]:

@@ -135,7 +135,7 @@ class Attempts:
 
     def leave(self, part: Part, outcome: str) -> None:
         """Let a span end with the batch; the segment takes the word of an attempt that is long gone."""
-        if part.attempt and not part.outcome:
+        if part.attempt:
             part.outcome = outcome
             self.closing.append(part)
 

@@ -93,22 +93,24 @@ def weigh(record: Record) -> tuple[int, int]:
             return (0, 0) if body is None else (len(body.json), 0)
 
 
-def cut(record: Record) -> tuple[Record, int]:
+def cut(record: Record, other: int) -> tuple[Record, int]:
     """Leave out what may be large in a record.
 
+    Args:
+        record: the record.
+        other: what `weigh` says of it beside its payload.
+
     Returns:
-        The smaller record, and the bytes of what is left in it that has no fixed size, roughly.
+        The smaller record, and what is left of `other`.
     """
-    match record:
-        case StepFailed(error=error) | RunFailed(error=error):
-            small = Failure(error.type, error.message[:_MAX_MESSAGE])
-            return msgspec.structs.replace(record, error=small), len(small.message)
-        case _:
-            body, (_, other) = _payload(record), weigh(record)
-            if body is None:
-                return record, other
-            mark = Body(json=b'{"%s":%d}' % (TRUNCATED.encode(), len(body.json)))
-            return msgspec.structs.replace(record, **{_BODIES[type(record)]: mark}), other
+    if isinstance(record, StepFailed | RunFailed):
+        small = Failure(record.error.type, record.error.message[:_MAX_MESSAGE])
+        return msgspec.structs.replace(record, error=small), len(small.message)
+    body = _payload(record)
+    if body is None:
+        return record, other
+    mark = Body(json=b'{"%s":%d}' % (TRUNCATED.encode(), len(body.json)))
+    return msgspec.structs.replace(record, **{_BODIES[type(record)]: mark}), other
 
 
 def _payload(record: Record) -> Body | None:

@@ -107,18 +107,27 @@ class Details(msgspec.Struct, eq=False):
         """Take records in, and write them as JSON as far as there is room; the list is empty then."""
         if not kept:
             return
-        capture, size = self.capture, self.size
+        capture, size, keys = self.capture, self.size, self.keys
+        closed = capture.bulk - _OVERHEAD  # for records of which there may be any number
         fitting: list[Record] = []
         for record in kept:
             if type(record) is ContextWritten:
+                self.writes += 1
+                if len(keys) < MAX_KEYS:
+                    keys[record.path] = None
+                if size > closed:
+                    self.omitted += 1
+                    continue
                 body, other = len(record.value.json), len(record.path)
-                self._write(record.path)
             elif type(record) is StreamWritten:
-                body, other = len(record.body.json), 0
                 self.streamed += 1
-            elif type(record) is EventSent:
+                if size > closed:
+                    self.omitted += 1
+                    continue
                 body, other = len(record.body.json), 0
+            elif type(record) is EventSent:
                 self._emit(record)
+                body, other = len(record.body.json), 0
             else:
                 body, other = weigh(record)
             need = body + other + _OVERHEAD
@@ -127,17 +136,15 @@ class Details(msgspec.Struct, eq=False):
                 size += need
             else:
                 size += self._squeeze(record, body, other, size, fitting)
+        self._encode(fitting)
+        self.last, self.end = kept[-1].seq, kept[-1].at
+        kept.clear()
+
+    def _encode(self, fitting: list[Record]) -> None:
         if fitting:
             json = encode_all(fitting)[1:-1]
             self.texts.append(json)
             self.size += len(json) + 1
-        self.last, self.end = kept[-1].seq, kept[-1].at
-        kept.clear()
-
-    def _write(self, path: str) -> None:
-        self.writes += 1
-        if len(self.keys) < MAX_KEYS:
-            self.keys[path] = None
 
     def _emit(self, sent: EventSent) -> None:
         self.out_count += 1
@@ -152,7 +159,7 @@ class Details(msgspec.Struct, eq=False):
         """Add a record without what is large in it, or count it; return what it weighs then."""
         room = (self.capture.bulk if is_bulk(record) else self.capture.records) - size - _OVERHEAD
         self.truncated |= body > 0
-        small, rest = cut(record) if room >= 0 else (record, other)
+        small, rest = cut(record, other) if room >= 0 else (record, other)
         if rest > room:
             self.omitted += 1
             return 0
@@ -173,7 +180,7 @@ class Details(msgspec.Struct, eq=False):
             found[STREAM_WRITES] = self.streamed
         if self.omitted:
             found[OMITTED] = self.omitted
-        if self.truncated:
+        if self.truncated or self.omitted:
             found[PAYLOAD_TRUNCATED] = True
         if self.error is not None:
             found[ERROR_TYPE] = self.error.type

@@ -172,7 +172,8 @@ class Part(msgspec.Struct, eq=False):
 
     def _finish_plainly(self, sent: EventSent, given: bytes, made: bytes, records: bytes) -> SpanData:
         template, event, emitter, seq = self.template, self.event, self.emitter, sent.seq
-        waited = self.start - self.queued
+        start, end = self.start, sent.at
+        waited = start - self.queued
         found = template.plain.copy()
         found[INPUT_VALUE] = given.decode("utf-8", "replace")
         found[OUTPUT_VALUE] = made.decode("utf-8", "replace")
@@ -192,8 +193,8 @@ class Part(msgspec.Struct, eq=False):
             self.common.trace_id,
             self.span_id,
             self.parent_id,
-            self.start,
-            sent.at,
+            start,
+            end if end > start else start,
             found,
             (),
             (SpanLink(emitter, CONSUMED, event),) if emitter else (),

@@ -81,7 +81,7 @@ ATTRIBUTES: dict[str, str] = {
     EXCEPTION_TYPE: "The qualified name of the exception's class. On the span event `exception`.",
     EXCEPTION_MESSAGE: "The text of the exception. On the span event `exception`.",
     EXCEPTION_STACKTRACE: "The stack of the exception. On the span event `exception`.",
-    RUN_ID: "The id of the run.",
+    RUN_ID: "The id of the run, by which all its segments are found.",
     PARENT_RUN_ID: "The id of the run whose step started this one. On the first segment.",
     WORKFLOW_NAME: "The name of the workflow.",
     STEP_NAME: "The name of the step.",

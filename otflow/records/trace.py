@@ -221,8 +221,7 @@ class RunTrace:
                 assert_never(record)
 
     def _end(self, outcome: str) -> None:
-        if not self.ended:  # the first end counts
-            self._ending = outcome
+        self._ending = outcome
         self.ended = True
 
     def _resume(self, record: RunResumed, finished: list[SpanData]) -> None:

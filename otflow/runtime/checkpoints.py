@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from otflow.context.context import Context
 from otflow.core.inputs import Checkpoint, Receive
+from otflow.errors import WorkflowRuntimeError
 from otflow.events import Event
 from otflow.records.record import EventSent, StepStarted
 from otflow.runtime.crew import Crew
@@ -49,8 +50,11 @@ def take_checkpoints(crew: Crew, context: Context[Any], callback: CheckpointCall
             except Exception as error:  # the border to user code
                 driver.fail(error)
                 return
+            except asyncio.CancelledError:
+                driver.fail(WorkflowRuntimeError(f"The checkpoint callback was cancelled after step '{started.step}'."))
+                raise
             driver.feed(Checkpoint(driver.now(), started.invocation, started.step))
-            for sent in held:
+            for sent in held if not driver.state.stepwise else ():  # a stepwise run leaves that to its caller
                 driver.feed(Receive(driver.now(), sent.type, sent.body, "", sent.seq))
 
     def after_step(started: StepStarted, received: Event, held: list[EventSent]) -> None:

@@ -178,9 +178,15 @@ class LocalRun:
         key = self.blueprint.key(type(event))
         if step is not None:
             if step not in self._state.lanes:
-                raise WorkflowRuntimeError(f"Step {step} does not exist")
+                steps = ", ".join(self._state.lanes)
+                raise WorkflowRuntimeError(
+                    f"Step {step} does not exist: the steps of workflow '{self.blueprint.graph.name}' are {steps}."
+                )
             if step not in self._state.plan.routes[key].steps:
-                raise WorkflowRuntimeError(f"Step {step} does not accept event of type {type(event)}")
+                takers = ", ".join(self._state.plan.routes[key].steps) or "no step"
+                raise WorkflowRuntimeError(
+                    f"Step {step} does not accept event of type {type(event)}: it is accepted by {takers}."
+                )
         return key
 
     def _send(self, started: StepStarted, key: str, body: Body, step: str) -> None:
@@ -249,6 +255,11 @@ class LocalRun:
         attempt = CURRENT.get()
         if not isinstance(attempt, Attempt):
             raise ContextStateError("wait_for_event() of a running context can be called only inside a step.")
+        if self._state.stepwise:  # the step would stand still until another is released, which waits for this one
+            raise WorkflowRuntimeError(
+                f"wait_for_event() in step '{attempt.started.step}' is not supported with stepwise execution. Let a "
+                "step of its own take the event."
+            )
         return await wait(self.driver, attempt, kind, question, name, requirements, timeout)
 
     def running_steps(self) -> list[str]:

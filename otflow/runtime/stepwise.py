@@ -26,18 +26,20 @@ class Stepper:
         self._events: list[Event] = []
         self._current = 0
         self._returned: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
         local.driver.taps = (*local.driver.taps, self._watch)
 
     async def step(self, handler: asyncio.Future[Any]) -> list[Event] | None:
-        """Release one step and wait for its end; None when the run has ended."""
-        if not handler.done():
-            started = self._release()
-            self._current = started.invocation
-            self._events = []
-            self._returned = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._returned, handler], return_when=asyncio.FIRST_COMPLETED)
-            if self._returned.done():
-                return self._events
+        """Release one step and wait for its end; None when the run has ended. Calls at once take turns."""
+        async with self._turn:
+            if not handler.done():
+                started = self._release()
+                self._current = started.invocation
+                self._events = []
+                self._returned = asyncio.get_running_loop().create_future()
+                await asyncio.wait([self._returned, handler], return_when=asyncio.FIRST_COMPLETED)
+                if self._returned.done():
+                    return self._events
         error = None if handler.cancelled() else handler.exception()
         if error is not None and not isinstance(error, WorkflowCancelledByUser):
             raise error

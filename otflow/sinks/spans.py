@@ -39,6 +39,7 @@ from otflow.records.record import (
     StepStarted,
 )
 from otflow.records.semconv import (
+    CRASHED,
     OPERATION_NAME,
     OUTCOME,
     RUN_ID,
@@ -256,7 +257,7 @@ class SpanSink:
         """Get to know a run, and ask whether it is sampled."""
         old = self._runs.get(first.run)
         if old is not None:  # its id is used again, and it never ended
-            old.close("crashed")
+            old.close(CRASHED)
         trace = RunTrace(first, self._capture)
         common, around = trace.common, _NOWHERE
         if trace.parent_id:

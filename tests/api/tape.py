@@ -11,6 +11,9 @@ from otflow.records.record import Record
 
 R = TypeVar("R")
 
+LIMIT = 10.0
+"""Seconds for which a thread waits for what has to come; a guard against hangs, never a measurement."""
+
 
 class Tape:
     """A dispatcher that keeps every record."""

@@ -356,6 +356,26 @@ async def test_a_stepwise_run_can_be_saved_and_resumed():
     assert await again == 2
 
 
+@pytest.mark.parametrize("was", [True, False])
+async def test_whoever_goes_on_says_whether_stepwise(was: bool):
+    """A saved run goes on stepwise or not, as the caller wants, and what was held is on its way."""
+    workflow = Chain()
+    handler = workflow.run(stepwise=True)
+    if was:
+        await handler.run_step()
+    data = handler.ctx.to_dict()
+    await handler.cancel_run()
+    assert await workflow.run(ctx=Context.from_dict(workflow, data)) == 2
+    again = workflow.run(ctx=Context.from_dict(workflow, data), stepwise=True)
+    calls = 0
+    while (events := await again.run_step()) is not None:
+        calls += 1
+        for event in events:
+            again.ctx.send_event(event)
+    assert calls == (2 if was else 3)
+    assert await again == 2
+
+
 async def test_stepwise_runs_can_take_checkpoints():
     """A checkpoint callback leaves the events of a stepwise run to its caller."""
     taken: list[str | None] = []

@@ -10,7 +10,7 @@ from otflow.core.inputs import Cancel, Collect, Send, Start, Wait
 from otflow.core.snapshot import Leftovers, pack
 from otflow.core.state import new_state
 from otflow.records.body import Body
-from otflow.records.record import StepStarted
+from otflow.records.record import EventSent, StepCompleted, StepStarted
 from tests.drivers import make_plan
 from tests.scenario import Step
 
@@ -103,3 +103,33 @@ def test_only_plain_beginnings():
     assert begin(state, Start(0, "Start", BODY, carried=pack(Leftovers()))) is None
     assert begin(state, Start(0, "C", BODY)) is None
     assert begin(state, Start(0, "Start", BODY)) is not None
+
+
+@pytest.mark.parametrize("target", ["b", "d"])
+def test_chains_go_the_short_way(target):
+    """A step that returns an event for a step with a free worker, itself or another, hands it over in one piece."""
+    steps = [
+        Step("a", ("Start",), ("B",)),
+        Step("b", ("B",), ("B", "D"), workers=1),
+        Step("d", ("D",), ("B",), workers=1),
+    ]
+    state = new_state(make_plan(steps), "run")
+    started = advance(state, Start(0, "Start", BODY))[-1]
+    started = pass_on(state, 0, started, "B", BODY)[-1]
+    for _ in range(3):
+        kind = "D" if target == "d" and started.step == "b" else "B"
+        records = pass_on(state, 0, started, kind, BODY)
+        assert [type(record) for record in records] == [StepCompleted, EventSent, StepStarted]
+        started = records[-1]
+
+
+def test_queues_go_the_short_way():
+    """A step that returns leaves its worker to what is queued, whether or not it returned an event."""
+    state, _ = run()
+    for _ in range(9):
+        send(state, 0, 3, "B", BODY)
+    first, second, *_ = [StepStarted(id, "run", 0, id, 1, "b", found.event.seq) for id, found in state.running.items()][
+        1:
+    ]
+    assert [type(record) for record in pass_on(state, 0, first, "", None)] == [StepCompleted, StepStarted]
+    assert [type(record) for record in pass_on(state, 0, second, "B", BODY)] == [StepCompleted, EventSent, StepStarted]

@@ -32,8 +32,18 @@ from otflow.core.snapshot import save
 from otflow.core.state import RunState, new_state
 from otflow.records.body import Body
 from otflow.records.capture import FULL, NONE, PREVIEW
-from otflow.records.record import ContextWritten, EventSent, Failure, Record, RunPaused, StepStarted, StreamWritten
-from otflow.records.span import SpanData, derive_ids
+from otflow.records.part import Part
+from otflow.records.record import (
+    ContextWritten,
+    EventSent,
+    Failure,
+    Record,
+    RunPaused,
+    RunResumed,
+    StepStarted,
+    StreamWritten,
+)
+from otflow.records.span import SpanData, derive_ids, derive_span_id
 from otflow.records.spans import from_spans, to_spans
 from otflow.records.trace import RunTrace
 from tests.laws.strategies import histories, play, restored_histories, scripts, segments
@@ -132,6 +142,19 @@ def test_only_failures_are_errors(records):
         is_error = failed and (not span.invocation or span.attributes["otflow.outcome"] == "error")
         assert (span.status == "error") == is_error
         assert ("error.type" in span.attributes) == is_error
+
+
+@given(st.one_of(histories(), disturbed()))
+def test_the_short_way_leads_to_the_same_spans(records):
+    """A span that is finished the short way is what it would be with all details."""
+    assert to_spans(records) == in_detail(records)
+
+
+def in_detail(records: list[Record]) -> list[SpanData]:
+    """Make spans without the short way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Part, "finish", lambda part: part._finish_with_details(part.more()))
+        return to_spans(records)
 
 
 def numbers(span: SpanData) -> list[int]:
@@ -298,10 +321,25 @@ def test_a_retry():
     assert [spans[f"invoke_workflow Flow{n}"].status for n in ("", " 2")] == ["unset", "unset"]
 
 
+def test_a_retry_at_once():
+    """Batches of one time are told apart where it matters: by an attempt that begins anew, and by a pause."""
+    error = Failure("builtins.ValueError", "bad")
+    retry = [StepRaised(0, 3, 1, error, 0.0), DelayOver(0, 3), StepRaised(0, 3, 2, error, 0.0), DelayOver(0, 3)]
+    for plan in (make_plan(a="S", b="S"), make_plan(a="S")):
+        records = drive(plan, start(), *retry, returned(3, "Stop", 3))
+        at_once = [msgspec.structs.replace(record, at=NS) for record in records]
+        assert [numbers(span) for span in to_spans(at_once)] == [numbers(span) for span in to_spans(records)]
+        spans = by_name(records)
+        assert "otflow.retry.exhausted" not in spans["step a 2"].attributes
+        assert ("retry_of", "step a 2", 0) in links(spans["step a 3"], spans)
+
+
 def test_a_failure():
     """When no attempt is left, the last one says so, and the run failed with what it raised."""
     error = Failure("builtins.ValueError", "bad")
-    records = drive(make_plan(a="S"), start(), StepRaised(0, 3, 1, error, 0.0), DelayOver(0, 3), StepRaised(0, 3, 2, error))
+    records = drive(
+        make_plan(a="S"), start(), StepRaised(0, 3, 1, error, 0.0), DelayOver(0, 3), StepRaised(0, 3, 2, error)
+    )
     spans = by_name(records)
     assert spans["step a 2"].attributes["otflow.retry.exhausted"] is True
     run = spans["invoke_workflow Flow 2"]
@@ -315,7 +353,12 @@ def test_a_wait():
     """A pause ends all spans; with the answer the run and the attempt go on in further ones, which refer back."""
     ask = Wait(0, 3, "w", "X", question_type="Q", question=Body({"q": "sure?"}))
     records = drive(
-        make_plan(a="S"), start(), ask, Write(0, 0, "k", Body(1)), Receive(0, "X", Body({"yes": True})), returned(3, "Stop")
+        make_plan(a="S"),
+        start(),
+        ask,
+        Write(0, 0, "k", Body(1)),
+        Receive(0, "X", Body({"yes": True})),
+        returned(3, "Stop"),
     )
     spans = by_name(records)
     segments = [spans["invoke_workflow Flow"], spans["invoke_workflow Flow 2"], spans["invoke_workflow Flow 3"]]
@@ -338,6 +381,25 @@ def test_a_wait():
     assert after.attributes["input.value"] == '{"yes":true}'
     assert links(after, spans) == [("resumed_from", "step a", 0)]
     assert segments[2].attributes["input.value"] == '{"yes":true}'
+
+
+def test_a_word_in_a_pause():
+    """What a waiting attempt writes while its run is paused does not wake it: it stands in a segment of its own."""
+    wait, answer = Wait(0, 3, "w", "X"), Receive(0, "X", Body({}))
+    spans = by_name(drive(make_plan(a="S"), start(), wait, Write(0, 3, "k", Body(1)), answer, returned(3, "Stop")))
+    assert numbers(spans["invoke_workflow Flow 2"]) == [6]
+    assert links(spans["step a 2"], spans) == [("resumed_from", "step a", 0)]
+    assert "step a 3" not in spans
+
+
+def test_a_collection_is_no_buffering():
+    """An attempt that put an event aside and then collected is done, even if it returns nothing."""
+    collect = Collect(0, 3, "default", 1, ("N",), "N", Body({"n": 1}))
+    records = drive(make_plan(a="S", b="S"), start(), collect, StepReturned(0, 3, 1))
+    assert [type(record).__name__ for record in records[4:6]] == ["EventBuffered", "EventsCollected"]
+    span = by_name(records)["step a"]
+    assert span.attributes["otflow.outcome"] == "ok"
+    assert (span.attributes["otflow.in.ids"], span.attributes["otflow.in.types"]) == ((2, 5), ("S", "N"))
 
 
 def test_siblings_are_cancelled():
@@ -366,7 +428,9 @@ def test_records_that_stop_in_the_middle():
 
 def test_a_late_word():
     """What an attempt still writes after its end stands in the segment."""
-    records = drive(make_plan(a="S", b="M"), start(), returned(3, "M"), Write(0, 3, "k", Body(1)), WriteStream(0, 3, "A", Body()))
+    records = drive(
+        make_plan(a="S", b="M"), start(), returned(3, "M"), Write(0, 3, "k", Body(1)), WriteStream(0, 3, "A", Body())
+    )
     assert numbers(by_name(records)["invoke_workflow Flow"]) == [1, 2, 7, 8]
 
 
@@ -375,6 +439,10 @@ def test_several_events():
     several = StepReturned(0, 3, 1, "M", Body({"n": 1}), (("M", Body({"n": 2})),))
     span = by_name(drive(make_plan(a="S", b="M"), start(), several))["step a"]
     assert span.attributes["output.value"] == '[{"n":1},{"n":2}]'
+    several.more = (("M", Body("x" * 70_000)), ("M", Body({"n": 3})))
+    span = by_name(drive(make_plan(a="S", b="M"), start(), several))["step a"]
+    assert len(str(span.attributes["output.value"])) == 64 * 1024
+    assert str(span.attributes["output.value"]).startswith('[{"n":1},"xxx')
 
 
 def test_a_parent():
@@ -388,6 +456,23 @@ def test_a_parent():
         assert (run.trace_id, run.parent_id) == (derive_ids("run")[0], 0)
 
 
+def test_odd_records():
+    """A clock that goes back, or a last word with a target, are no reason to go the short way."""
+    odd = drive(make_plan(a="S", b="M"), start(), returned(3, "M"), returned(6, "Stop"))
+    back = [msgspec.structs.replace(record, at=10 * NS - record.at) for record in odd]
+    aimed = [msgspec.structs.replace(r, target="b") if isinstance(r, EventSent) else r for r in odd]
+    silent = [msgspec.structs.replace(r, returned=False) if isinstance(r, EventSent) else r for r in odd]
+    for records in (back, aimed, silent):
+        assert to_spans(records) == in_detail(records)
+    assert all(span.attributes.get("otflow.queue.duration", 0.0) == 0.0 for span in to_spans(back))
+
+
+def test_no_span_id_is_zero():
+    """0 stands for "no span", so no span has it."""
+    assert derive_span_id(0, 0) != 0
+    assert derive_span_id(-derive_span_id(0, 7), 7) != 0
+
+
 # --- restored runs ------------------------------------------------------------------------------------------
 
 
@@ -396,15 +481,17 @@ def test_a_restored_run_supersedes():
     plan, state = make_plan(a="S", b="M"), new_state(make_plan(a="S", b="M"), "run")
     before = drive(plan, start(), state=state)
     snapshot = save(state)
-    lost = drive(plan, returned(3, "M"), Write(0, 6, "k", Body(1)), state=state, after=NS)
+    lost = drive(plan, returned(3, "M"), *[Write(0, 6, "k", Body(1))] * 9, state=state, after=NS)
     again = drive(plan, Restore(0, snapshot), returned(3, "Stop"), after=100 * NS)
-    spans = to_spans([*before, *lost]) + to_spans(again)
-    assert len({span.span_id for span in spans}) == len(spans)
-    assert from_spans(reversed(spans)) == [*before, *again]
+    elsewhere = to_spans([*before, *lost]) + to_spans(again)
+    for spans in (elsewhere, to_spans([*before, *lost, *again])):
+        assert len({span.span_id for span in spans}) == len(spans) == 5
+        assert from_spans(reversed(spans)) == [*before, *again]
+        assert [span.attributes["otflow.outcome"] for span in spans] == ["ok", "crashed", "crashed", "ok", "ok"]
     step = by_name(again)["step a"]
     assert step.attributes["otflow.branch"] == f"4@{again[0].at}"
     assert step.attributes["input.value"] == '{"topic":"tea"}'  # from the snapshot
-    assert {span.trace_id for span in spans} == {derive_ids("run")[0]}
+    assert {span.trace_id for span in elsewhere} == {derive_ids("run")[0]}
 
 
 def test_a_run_restored_where_it_was_paused():
@@ -476,8 +563,10 @@ def test_many_events():
     records = drive(plan, start(), *(Send(0, 3, "M", Body({"n": n})) for n in range(1100)), state=state)
     *others, last = [record.invocation for record in records if isinstance(record, StepStarted) and record.step == "b"]
     collect = [Collect(0, id, "default", 1100) for id in others]
-    records += drive(plan, *collect, Collect(0, last, "default", 1100, ("M",) * 1100), state=state, after=records[-1].at)
-    taken = [span for span in to_spans(records) if span.invocation == last][0]
+    records += drive(
+        plan, *collect, Collect(0, last, "default", 1100, ("M",) * 1100), state=state, after=records[-1].at
+    )
+    taken = next(span for span in to_spans(records) if span.invocation == last)
     assert len(taken.attributes["otflow.in.ids"]) == 1000
     assert taken.attributes["otflow.in.count"] == 1100
     assert len(taken.links) == 64
@@ -551,3 +640,12 @@ def test_a_run_seen_from_the_middle_on():
     for first in range(len(records)):
         assert from_spans(to_spans(records[first:])) == records[first:]
     assert any(isinstance(record, RunPaused) for record in records)
+
+
+def test_saved_data_that_cannot_be_read():
+    """A run that goes on from data that no trace can read has a trace all the same, without what was in there."""
+    resumed = RunResumed(5, "run", NS, Body(json=b"{"))
+    partly = RunResumed(5, "run", NS, Body(json=b'{"events":[{"record":"Unheard"},{"record":"StepCompleted"}]}'))
+    for first in (resumed, partly):
+        [span] = to_spans([first])
+        assert (span.name, span.attributes["otflow.workflow.name"]) == ("invoke_workflow", "")
