@@ -50,16 +50,22 @@ class Dispatcher:
     def __init__(self) -> None:
         self.journals: tuple[Sink, ...] = ()
         self.observers: tuple[Sink, ...] = ()
+        self.patient: tuple[Sink, ...] = ()
         self.scopes: tuple[Scope, ...] = ()
         self.failures: Counter[str] = Counter()
         self.listening = False
 
-    def attach(self, sink: Sink, *, journal: bool = False, scope: Scope | None = None) -> Callable[[], None]:
+    def attach(
+        self, sink: Sink, *, journal: bool = False, patient: bool = False, scope: Scope | None = None
+    ) -> Callable[[], None]:
         """Send all records to a sink from now on.
 
         Args:
             sink: a callable that takes a batch of records.
             journal: whether the sink comes first and stops the run when it raises; default False.
+            patient: whether the sink may get batches a little later, several in a row: not before the next turn of
+                the event loop or the 256th batch, but never after the run has paused or ended. What is done for many
+                batches at once is done faster. Default False.
             scope: what has to surround step code for this sink; default nothing.
 
         Returns:
@@ -69,6 +75,8 @@ class Dispatcher:
             raise TypeError(f"a sink is a callable that takes a sequence of records, not {sink!r}")
         if journal:
             self.journals = (*self.journals, sink)
+        elif patient:
+            self.patient = (*self.patient, sink)
         else:
             self.observers = (*self.observers, sink)
         if scope is not None:
@@ -78,13 +86,14 @@ class Dispatcher:
         def detach() -> None:
             self.journals = tuple(s for s in self.journals if s is not sink)
             self.observers = tuple(s for s in self.observers if s is not sink)
+            self.patient = tuple(s for s in self.patient if s is not sink)
             self.scopes = tuple(s for s in self.scopes if s is not scope)
-            self.listening = bool(self.journals or self.observers)
+            self.listening = bool(self.journals or self.observers or self.patient)
 
         return detach
 
     def emit(self, records: Sequence[Record]) -> None:
-        """Pass one batch on.
+        """Pass one batch on, but to patient observers: see `catch_up`.
 
         Raises:
             Exception: what a journal raised; no observer has seen the batch then.
@@ -105,6 +114,15 @@ class Dispatcher:
                 observer(records)
             except Exception:  # observers never harm a run
                 self._report(observer)
+
+    def catch_up(self, batches: Sequence[Sequence[Record]]) -> None:
+        """Pass the batches that have gathered to the patient observers, in order."""
+        for observer in self.patient:
+            for records in batches:
+                try:
+                    observer(records)
+                except Exception:  # observers never harm a run
+                    self._report(observer)
 
     def enter(self, started: StepStarted) -> None:
         """Let every scope prepare the context variables of an attempt."""

@@ -20,10 +20,20 @@ from otflow.errors import ContextStateError
 from otflow.events import Event as LiveEvent
 from otflow.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StepFailedEvent, StopEvent
 from otflow.handler import WorkflowHandler
-from otflow.records.record import EventSent, Record
+from otflow.records.body import Body
+from otflow.records.record import (
+    EventBuffered,
+    EventReceived,
+    EventsCollected,
+    EventSent,
+    Record,
+    RunStarted,
+    WaitEnded,
+    WaitStarted,
+)
 from otflow.runtime.clock import ManualClock
 from otflow.workflow import Workflow
-from tests.printing import Names
+from tests.printing import Names, carried_events
 from tests.scenario import (
     Action,
     Begin,
@@ -81,7 +91,8 @@ class Stage:
         self.types = types
         self.records: list[Record] = []
         self.mailboxes: dict[tuple[int, int], asyncio.Queue[Action]] = {}
-        self.waits: dict[tuple[int, str], asyncio.Task[LiveEvent]] = {}
+        self.waits: dict[tuple[int, str], list[asyncio.Task[LiveEvent]]] = {}
+        self.collected: dict[int, list[LiveEvent] | None] = {}
         self.saving: asyncio.Future[None] | None = None
         self.handler: WorkflowHandler | None = None
         dispatcher = Dispatcher()
@@ -120,6 +131,7 @@ class Stage:
         """Be a step: do what the scenario says, until it says what comes of it."""
         invocation = int(ctx.idempotency_key.rpartition(":")[2])
         box = self.mailboxes[invocation, ctx.attempt] = asyncio.Queue()
+        self.waits = {key: tasks for key, tasks in self.waits.items() if key[0] != invocation}
         while True:
             match action := await box.get():
                 case Returns(_, events):
@@ -129,12 +141,12 @@ class Stage:
                     raise getattr(builtins, error)("bad")
                 case Waits():
                     wait = asyncio.create_task(self.wait(ctx, action))
-                    self.waits[invocation, action.waiter] = wait
+                    self.waits.setdefault((invocation, action.waiter), []).append(wait)
                     wait.add_done_callback(lambda task: task.cancelled() or task.exception())
                 case GivesUp(_, waiter):
-                    self.waits[invocation, waiter].cancel()
+                    self.waits[invocation, waiter][-1].cancel()
                 case _:
-                    await self.say(ctx, ev, action)
+                    await self.say(ctx, ev, action, invocation)
 
     async def wait(self, ctx: Context, action: Waits) -> LiveEvent:
         """Wait as a step does."""
@@ -143,7 +155,7 @@ class Stage:
         limit = {"timeout": action.seconds} if action.seconds is not None else {}
         return await ctx.wait_for_event(self.types[action.event.type], question, action.waiter, wanted, **limit)
 
-    async def say(self, ctx: Context, ev: LiveEvent, action: Action) -> None:
+    async def say(self, ctx: Context, ev: LiveEvent, action: Action, invocation: int) -> None:
         """Say something as a step does, without waiting for an answer."""
         match action:
             case Sends(_, event, target):
@@ -157,7 +169,8 @@ class Stage:
                 ctx.write_event_to_stream(self.types.make(event))
             case Collects(_, expected, buffer, event):
                 offered = ev if event is None else self.types.make(event)
-                ctx.collect_events(offered, [self.types[name] for name in expected], buffer)
+                taken = ctx.collect_events(offered, [self.types[name] for name in expected], buffer)
+                self.collected[invocation] = taken
             case _:
                 raise AssertionError(f"no step can do this: {action}")
 
@@ -185,6 +198,8 @@ class RuntimeDriver:
         self.types = Types()
         self.runner = asyncio.Runner()
         self.stages: list[Stage] = []
+        self.bodies: dict[int, Body] = {}
+        self.waits: dict[int, WaitStarted] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -213,7 +228,33 @@ class RuntimeDriver:
             case _:
                 self.tell(action, names)
         await turn()
-        return self.stages[-1].records[before:]
+        records = self.stages[-1].records[before:]
+        for record in records:
+            self.check(record)
+        return records
+
+    def check(self, record: Record) -> None:
+        """Make sure that steps get the events that are recorded as collected or as answers."""
+        stage = self.stages[-1]
+        match record:
+            case RunStarted():
+                self.bodies = {event.seq: event.body for event in carried_events(record.carried)}
+            case EventReceived() | EventSent() | EventBuffered(body=Body()):
+                self.bodies[record.seq] = record.body
+            case EventsCollected():
+                taken = stage.collected[record.invocation] or []
+                assert [Body(event) for event in taken] == [self.bodies[id] for id in record.events]
+            case WaitStarted():
+                self.waits[record.seq] = record
+            case WaitEnded():
+                wait = self.waits[record.wait]
+                task = stage.waits[record.invocation, wait.waiter][wait.occurrence]
+                if record.event:
+                    assert Body(task.result()) == self.bodies[record.event]
+                else:
+                    assert task.cancelled() or isinstance(task.exception(), TimeoutError)
+            case _:
+                pass
 
     def tell(self, action: Action, names: Names) -> None:
         """Tell the attempt that runs what to do next; one whose run is over no longer hears it."""

@@ -68,7 +68,7 @@ def test_import_loads_no_sdk():
         "from otflow.dispatcher import default_dispatcher\n"
         "otflow.telemetry.wire()\n"
         "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))])\n"
-        "print(default_dispatcher.observers, default_dispatcher.scopes)\n"
+        "print(default_dispatcher.patient, default_dispatcher.scopes)\n"
     )
     assert shown.splitlines() == ["[]", "() ()"]
 
@@ -103,20 +103,20 @@ async def test_a_run_stands_under_the_span_around_it(monkeypatch):
 def test_the_global_provider_is_followed(monkeypatch):
     """The sink is that of the global provider: none for one that is not of the SDK, another one for another."""
     wire()
-    assert default_dispatcher.observers == ()
+    assert default_dispatcher.patient == ()
     provider, _ = make_provider()
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     wire()
-    [first] = default_dispatcher.observers
+    [first] = default_dispatcher.patient
     wire()
-    assert default_dispatcher.observers == default_dispatcher.scopes == (first,)
+    assert default_dispatcher.patient == default_dispatcher.scopes == (first,)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(shutdown_on_exit=False))
     wire()
-    [second] = default_dispatcher.observers
+    [second] = default_dispatcher.patient
     assert second is not first
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", trace.NoOpTracerProvider())
     wire()
-    assert default_dispatcher.observers == default_dispatcher.scopes == ()
+    assert default_dispatcher.patient == default_dispatcher.scopes == ()
 
 
 # --- by name ------------------------------------------------------------------------------------------------
@@ -126,13 +126,13 @@ def test_a_named_provider_wins(monkeypatch):
     """A provider that was named is used whatever the global one is, until that is taken back."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", make_provider()[0])
     undo = configure(tracer_provider=make_provider()[0])
-    [named] = default_dispatcher.observers
+    [named] = default_dispatcher.patient
     wire()
-    assert default_dispatcher.observers == (named,)
+    assert default_dispatcher.patient == (named,)
     undo()
-    assert default_dispatcher.observers == ()
+    assert default_dispatcher.patient == ()
     wire()
-    [found] = default_dispatcher.observers
+    [found] = default_dispatcher.patient
     assert found is not named
 
 
@@ -140,9 +140,9 @@ def test_each_call_replaces_the_one_before():
     """There is one sink at a time, and taking back an old call does nothing to a new one."""
     undo = configure(tracer_provider=make_provider()[0])
     configure(tracer_provider=make_provider()[0])
-    [sink] = default_dispatcher.observers
+    [sink] = default_dispatcher.patient
     undo()
-    assert default_dispatcher.observers == (sink,)
+    assert default_dispatcher.patient == (sink,)
 
 
 def test_no_spans_at_all(monkeypatch):
@@ -150,7 +150,7 @@ def test_no_spans_at_all(monkeypatch):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", make_provider()[0])
     configure(tracer_provider=trace.NoOpTracerProvider())
     wire()
-    assert default_dispatcher.observers == ()
+    assert default_dispatcher.patient == ()
 
 
 async def test_another_dispatcher_and_less_payload():
@@ -195,7 +195,7 @@ async def test_what_stands_open_is_exported():
 def test_wrong_arguments_are_refused(arguments, text):
     """Each wrong argument is refused with what to do, and what was in force stays."""
     configure(tracer_provider=make_provider()[0])
-    before = default_dispatcher.observers
+    before = default_dispatcher.patient
     with pytest.raises(WorkflowConfigurationError, match=text):
         configure(**arguments)
-    assert default_dispatcher.observers == before
+    assert default_dispatcher.patient == before

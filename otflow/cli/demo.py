@@ -102,8 +102,10 @@ class _Status:
             case Progress():
                 self.read += 1
                 self.text = f"read {self.read:,} of {event.total:,} files: {clean(event.path)}"
-            case Note():
+            case Note(mood=""):
                 self.text = f"{event.step}: {clean(event.text)}"
+            case Note():
+                self.text = "at work"
             case _:
                 pass
 

@@ -247,6 +247,8 @@ class AskFiles(Workflow):
         answer = Answer(question=ev.question, number=ev.number, quotes=ev.quotes, unknown=ev.unknown)
         if self._endpoint is None or not ev.quotes:
             return answer
+        text = f"asking {self._endpoint.model} at {self._endpoint.host} to put the quotations into words"
+        ctx.write_event_to_stream(Note(step="word", text=text))
         try:
             answer.words = put_into_words(self._endpoint, ev.question, ev.quotes)
         except WordingError as error:
@@ -254,7 +256,7 @@ class AskFiles(Workflow):
             text = f"{error}; the quotations are the answer"
             ctx.write_event_to_stream(Note(step="word", text=text, mood="bad"))
         else:
-            text = f"{self._endpoint.model} at {self._endpoint.host} put it into words"
+            text = f"{self._endpoint.model} at {self._endpoint.host} did"
             ctx.write_event_to_stream(Note(step="word", text=text, mood="good"))
         return answer
 

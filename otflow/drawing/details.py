@@ -27,6 +27,7 @@ __all__ = ["Row", "describe", "describe_error", "describe_root", "describe_write
 
 _NS = 1_000_000_000
 _WORTH_SAYING = 1_000_000  # nanoseconds
+_GOES_ON = ("open", "paused")
 
 
 class Row(NamedTuple):
@@ -112,7 +113,9 @@ def _describe_outcome(run: Run, attempt: Attempt, signs: Signs) -> Row:
             line = (Piece(signs.bad, "bad"), Piece(f" {name}{after}: "), Piece(error, "bad"))
             return Row(line, waited, attempt.worked)
         case _:
-            still = "it still runs" if run.outcome in ("open", "paused") else "the run ended before it did"
+            still = "its end is not recorded"
+            if not run.gaps:
+                still = "it still runs" if run.outcome in _GOES_ON else "the run ended before it did"
             return Row((Piece(signs.dot, "wait"), Piece(f" {name}{after}: "), Piece(still, "wait")), waited)
 
 
@@ -155,7 +158,8 @@ def _describe_attempt(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Row]
 def _describe_wait(run: Run, wait: Wait) -> Row:
     event = run.events.get(wait.event)
     if event is not None:
-        end = f", which {_origin(run, event)}"
+        number = f" #{event.source}" if event.source else ""
+        end = f", which came from {_origin(run, event)}{number}"
     elif wait.ended:
         end = " until its time was over"
     else:
@@ -165,23 +169,20 @@ def _describe_wait(run: Run, wait: Wait) -> Row:
 
 
 def _origin(run: Run, event: Event) -> str:
+    """Name the step from which an event came, or the place."""
     if event.outside:
-        return "came from outside"
-    return f"came from {_name(run, event.source)}" if event.source else "came from somewhere"
-
-
-def _name(run: Run, id: int) -> str:
-    invocation = run.invocations.get(id)
-    return f"{(invocation.step if invocation is not None else '') or '?'} #{id}"
+        return "outside"
+    if event.id < 0:
+        return "an earlier run"
+    source = run.invocations.get(event.source)
+    return (source.step if source is not None else "") or "?"
 
 
 def _describe_collected(run: Run, collected: EventsCollected, signs: Signs) -> Line:
     events = [run.events[id] for id in collected.events if id in run.events]
     sources: defaultdict[str, list[int]] = defaultdict(list)
     for event in events:
-        source = run.invocations.get(event.source)
-        name = "outside" if event.outside else (source.step if source is not None else "") or "?"
-        sources[name].append(event.source)
+        sources[_origin(run, event)].append(event.source)
     parts = []
     for name, ids in sources.items():
         numbers = [f"#{id}" for id in sorted(set(ids)) if id]
@@ -207,10 +208,11 @@ def describe_writes(written: Sequence[ContextWritten]) -> Line:
 def _describe_untaken(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Line]:
     """Tell the fate of events that no step worked on."""
     fates: defaultdict[str, list[str]] = defaultdict(list)
+    asked = {each.seq - 1 for each in attempt.streamed}  # a question is written to the stream as it is sent
     for id in attempt.sent:
         event = run.events.get(id)
         if event is not None and not event.takers:
-            fates[_fate(run, event)].append(name_type(event.type))
+            fates["a question" if id in asked else _fate(run, event)].append(name_type(event.type))
     for fate, kinds in fates.items():
         yield Piece("sent ", "faint"), Piece(tally(kinds, signs.times), "event"), Piece(f", {fate}", "faint")
 
@@ -222,7 +224,9 @@ def _fate(run: Run, event: Event) -> str:
         return "which ended a wait"
     if event.held and not event.released:
         return "which was held back"
-    return "which no step took"
+    if run.gaps:
+        return "by whom it was taken is not recorded"
+    return "which no step has taken yet" if run.outcome in _GOES_ON else "which no step took"
 
 
 def describe_root(run: Run, event: Event) -> Row:
@@ -233,5 +237,6 @@ def describe_root(run: Run, event: Event) -> Row:
         origin = f" from outside{when}"
     else:
         origin = " of unknown origin"
-    fate = "" if event.takers else f", {_fate(run, event)}"
+    silent = not event.type or (event.takers and not event.answered)
+    fate = "" if silent else f", {_fate(run, event)}"
     return Row((Piece(name_type(event.type), "event"), Piece(f"{origin}{fate}", "faint")))

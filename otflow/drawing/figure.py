@@ -48,7 +48,7 @@ class Figure(NamedTuple):
 def lay_out(run: Run) -> Figure:
     """Find the causal tree of a run."""
     children: defaultdict[int, list[int]] = defaultdict(list)
-    roots: dict[int, list[int]] = {event.id: [] for event in run.events.values() if not event.source}
+    roots: dict[int, list[int]] = {event.id: [] for event in run.events.values() if not event.source and event.id > 0}
     for invocation in run.invocations.values():
         event = run.events.get(invocation.event)
         if event is not None and 0 < event.source < event.id < invocation.id:

@@ -29,7 +29,8 @@ def format_duration(nanoseconds: int) -> str:
         ('50 ms', '1.24 s', '3.08 min')
     """
     for unit, name, limit in _UNITS:
-        number = float(f"{round(max(0, nanoseconds) / unit, 2):.3g}")
+        number = max(0, nanoseconds) / unit
+        number = float(f"{number:.3g}") if number >= 1 else round(number, 2)
         if number < limit:
             return f"{number:g} {name}"
     return f"{nanoseconds / _HOUR:,.0f} h"

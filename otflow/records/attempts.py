@@ -29,7 +29,6 @@ from otflow.records.record import (
     WaitStarted,
 )
 from otflow.records.semconv import (
-    BUFFERED,
     COLLECTED,
     CONSUMED,
     ERROR,
@@ -142,8 +141,8 @@ class Attempts:
     def work(self, record: Rare, part: Part) -> None:
         """Take one of the rarer records."""
         part.keep(record)
-        if not part.attempt:
-            return
+        if not part.attempt or (type(record) is EventBuffered and record.body is None and part.details is None):
+            return  # whether an event was put aside and nothing else, the records say: see Part.finish
         details = part.more()
         match record:
             case StepFailed():
@@ -153,11 +152,9 @@ class Attempts:
                 details.extra[RETRY_DELAY] = record.delay
                 self._retrying[part.invocation] = _Left(part.span_id, part.attempt, "", record.due)
             case EventBuffered():
-                details.buffered = True
                 if record.body is not None:
                     self._emitted.remember(record, record.body, part.span_id)
             case EventsCollected():
-                details.buffered = False
                 for id in record.events:
                     if id != part.event:
                         self._take(part, details, id, COLLECTED)
@@ -193,11 +190,8 @@ class Attempts:
     def _judge(self, part: Part, details: Details) -> None:
         """Say more exactly how an attempt ended, now that all its records are there."""
         details.pack(part.kept)
-        if details.error is not None:
-            if part.attempt > 1 and part.invocation not in self._retrying:
-                details.extra[RETRY_EXHAUSTED] = True
-        elif details.buffered and not details.out_count:
-            part.outcome = BUFFERED
+        if details.error is not None and part.attempt > 1 and part.invocation not in self._retrying:
+            details.extra[RETRY_EXHAUSTED] = True
 
     def stop(self, outcome: str, at: int, finished: list[SpanData]) -> None:
         """Finish the spans that are still open, because their segment ends."""

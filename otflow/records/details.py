@@ -11,7 +11,15 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.capture import Capture, cut, is_bulk, weigh
 from otflow.records.codec import encode_all
-from otflow.records.record import ContextWritten, EventSent, Failure, Record, StreamWritten
+from otflow.records.record import (
+    ContextWritten,
+    EventBuffered,
+    EventsCollected,
+    EventSent,
+    Failure,
+    Record,
+    StreamWritten,
+)
 from otflow.records.semconv import (
     CRASHED,
     ERROR_TYPE,
@@ -129,6 +137,8 @@ class Details(msgspec.Struct, eq=False):
                 self._emit(record)
                 body, other = len(record.body.json), 0
             else:
+                if type(record) is EventBuffered or type(record) is EventsCollected:
+                    self.buffered = type(record) is EventBuffered
                 body, other = weigh(record)
             need = body + other + _OVERHEAD
             if size + need <= capture.full and body <= capture.body:

@@ -42,8 +42,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a run.
 
     Args:
-        id: its number in the run.
-        type: its type key; empty if the record that brought it is missing.
+        id: its number in the run; negative if an earlier run left it to this one.
+        type: its type key; empty if the record that brought it is missing, or is one of an earlier run.
         body: its payload; None if that record is missing.
         at: when it was emitted, in nanoseconds since the epoch; 0 if unknown.
         source: the invocation that emitted it; 0 if it came from outside, or if that is unknown.
@@ -345,4 +345,5 @@ def _find_faults(invocations: Mapping[int, Invocation], events: Mapping[int, Eve
         for attempt in each.attempts
         if not attempt.started
     ]
-    return faults + [f"The record of event {event.id} is missing." for event in events.values() if not event.type]
+    lost = [event.id for event in events.values() if not event.type and event.id > 0]
+    return faults + [f"The record of event {id} is missing." for id in lost]

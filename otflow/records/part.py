@@ -13,16 +13,18 @@ from otflow.records.body import Body
 from otflow.records.capture import Capture
 from otflow.records.codec import encode_all
 from otflow.records.details import CHUNK, MAX_TEXT, Details, join, show
-from otflow.records.record import EventSent, Record, StepCompleted
+from otflow.records.record import EventBuffered, EventSent, Record, StepCompleted
 from otflow.records.semconv import (
     ATTEMPT,
     BRANCH,
+    BUFFERED,
     CONSUMED,
     IN_IDS,
     IN_TYPES,
     INPUT_MIME_TYPE,
     INPUT_VALUE,
     INVOCATION_ID,
+    OK,
     OUT_IDS,
     OUT_TYPES,
     OUTCOME,
@@ -168,7 +170,45 @@ class Part(msgspec.Struct, eq=False):
                 given, made = input.json, sent.body.json
                 if len(records) <= capture.full and len(given) <= capture.value >= len(made):
                     return self._finish_plainly(sent, given, made, records)
+            elif type(sent) is StepCompleted and type(kept[1]) is EventBuffered and not kept[1].expected:
+                capture, records, given = self.common.capture, encode_all(kept), input.json
+                if len(records) <= capture.full and len(given) <= capture.value:
+                    return self._finish_buffered(sent, given, records)
         return self._finish_with_details(self.more())
+
+    def _finish_buffered(self, completed: StepCompleted, given: bytes, records: bytes) -> SpanData:
+        """Make the span of an attempt that put its event aside and returned nothing."""
+        waited = self.start - self.queued
+        found = self.template.fixed.copy()
+        found[INPUT_VALUE] = given.decode("utf-8", "replace")
+        found[INPUT_MIME_TYPE] = _JSON
+        found[RECORDS] = records.decode("utf-8", "replace")
+        found[INVOCATION_ID] = self.invocation
+        found[ATTEMPT] = self.attempt
+        found[OUTCOME] = BUFFERED
+        found[QUEUE_DURATION] = waited / 1e9 if waited > 0 else 0.0
+        found[SEQ_START] = self.seq
+        found[SEQ_END] = completed.seq
+        found[IN_IDS] = (self.event,)
+        found[IN_TYPES] = (self.kind,)
+        return self._wrap(completed.at, found)
+
+    def _wrap(self, end: int, found: dict[str, Value]) -> SpanData:
+        emitter = self.emitter
+        return SpanData(
+            self.template.name,
+            self.common.trace_id,
+            self.span_id,
+            self.parent_id,
+            self.start,
+            end,
+            found,
+            (),
+            (SpanLink(emitter, CONSUMED, self.event),) if emitter else (),
+            "unset",
+            "",
+            self.invocation,
+        )
 
     def _finish_plainly(self, sent: EventSent, given: bytes, made: bytes, records: bytes) -> SpanData:
         template, event, emitter, seq = self.template, self.event, self.emitter, sent.seq
@@ -205,6 +245,8 @@ class Part(msgspec.Struct, eq=False):
 
     def _finish_with_details(self, details: Details) -> SpanData:
         details.pack(self.kept)
+        if details.buffered and self.outcome == OK and not details.out_count:
+            self.outcome = BUFFERED
         found = self.template.fixed.copy()
         limit = self.common.capture.value
         if limit and self.input is not None:

@@ -256,7 +256,8 @@ class RunTrace:
         }
         if self._parent_run:
             fixed[PARENT_RUN_ID] = self._parent_run
-        span_id = derive_span_id(common.key, record.seq)
+        # counted downwards, because one record may open a segment and an attempt in it
+        span_id = derive_span_id(common.key, -record.seq)
         parent = self._anchor or self.parent_id
         template = make_template(self.name, fixed)
         segment = Part(common, span_id, parent, template, record.seq, record.at, [])

@@ -1,7 +1,7 @@
 """Checkpoints by callback: after each step, before its output goes on its way.
 
 The output is held, the callback is awaited, then the output is released. Callbacks of one run come one at a time, in
-the order in which its steps returned.
+the order in which its steps returned. With the run its callbacks end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from otflow.errors import WorkflowRuntimeError
 from otflow.events import Event
 from otflow.records.record import EventSent, StepStarted
 from otflow.runtime.crew import Crew
+from otflow.runtime.driver import Ending
 
 __all__ = ["CheckpointCallback", "take_checkpoints"]
 
@@ -62,4 +63,13 @@ def take_checkpoints(crew: Crew, context: Context[Any], callback: CheckpointCall
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
+    ended = driver.on_end
+
+    def stop(ending: Ending) -> None:
+        for task in tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        ended(ending)
+
     crew.after_step = after_step
+    driver.on_end = stop

@@ -28,6 +28,9 @@ from otflow.records.record import (
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunPaused,
+    RunResumed,
+    RunStarted,
     RunTimedOut,
     StepStarted,
     StreamWritten,
@@ -45,6 +48,8 @@ _MAX_STACK = 8192  # characters
 
 Ending: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
 _ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut)
+_LATE = 256  # batches that patient observers may be behind
+_URGENT = frozenset({RunStarted, RunPaused, RunResumed, *_ENDINGS})
 _ACTIVE = frozenset({RetryScheduled, StreamWritten, WaitEnded, WaitStarted, *_ENDINGS})
 
 
@@ -79,6 +84,9 @@ class Driver:
         self.ending: Ending | None = None
         self._timers: dict[tuple[str, int], Timer] = {}
         self._answers: dict[int, asyncio.Future[Event]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._late: list[Sequence[Record]] = []
+        self._catching_up = False  # a turn of the loop is asked for
 
     # ---------------------------------------------------------------- inputs to records to deeds
 
@@ -111,9 +119,28 @@ class Driver:
             self.state.seq = records[0].seq - 1  # these numbers were not used
             self.stop_for(error)
             return False
+        if self.dispatcher.patient:
+            self._defer(records)
         for tap in self.taps:
             tap(records)
         return True
+
+    def _defer(self, records: Sequence[Record]) -> None:
+        """Gather a batch for the patient observers; when the run begins, pauses, goes on or ends they get all."""
+        late = self._late
+        late.append(records)
+        if type(records[-1]) in _URGENT or type(records[0]) in _URGENT or len(late) >= _LATE:
+            self.catch_up()
+        elif not self._catching_up:
+            self._catching_up = True
+            self._loop.call_soon(self.catch_up)
+
+    def catch_up(self) -> None:
+        """Pass on what has gathered for the patient observers."""
+        self._catching_up = False
+        late, self._late = self._late, []
+        if late:
+            self.dispatcher.catch_up(late)
 
     def body(self, value: object) -> Body:
         """Make the payload for a record; its JSON is made now if anyone listens."""
@@ -209,6 +236,8 @@ class Driver:
         self.state.ended = None  # an ending that was not committed did not happen
         records = advance(self.state, Fail(self.now(), describe_failure(fault)))
         self.dispatcher.observe(records)
+        if self.dispatcher.patient:
+            self._defer(records)
         for record in records:
             if isinstance(record, _ENDINGS):
                 self._end(record)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from otflow.core.collecting import may_complete
 from otflow.core.express import put_aside
 from otflow.core.inputs import Collect, Wait, WaitExpired
-from otflow.errors import ContextStateError
+from otflow.errors import ContextStateError, WorkflowRuntimeError
 from otflow.events import Event
 from otflow.records.record import StepStarted, WaitStarted
 from otflow.runtime.attempt import Attempt
@@ -61,8 +61,14 @@ async def wait(
 
     Raises:
         TimeoutError: none came in time.
+        WorkflowRuntimeError: the run is stepwise.
     """
     started = attempt.started
+    if driver.state.stepwise:  # it would stand still until another step is released, which waits for this one to return
+        raise WorkflowRuntimeError(
+            f"wait_for_event() in step '{started.step}' is not supported with stepwise execution. Let a step of its own "
+            "take the event."
+        )
     key = driver.blueprint.key(kind)
     waiter = name or f"waiter_{key}_{dict(requirements)}"
     seconds = _DEFAULT_WAIT if timeout is not None and timeout < 0 else timeout

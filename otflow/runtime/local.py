@@ -255,11 +255,6 @@ class LocalRun:
         attempt = CURRENT.get()
         if not isinstance(attempt, Attempt):
             raise ContextStateError("wait_for_event() of a running context can be called only inside a step.")
-        if self._state.stepwise:  # the step would stand still until another is released, which waits for this one
-            raise WorkflowRuntimeError(
-                f"wait_for_event() in step '{attempt.started.step}' is not supported with stepwise execution. Let a "
-                "step of its own take the event."
-            )
         return await wait(self.driver, attempt, kind, question, name, requirements, timeout)
 
     def running_steps(self) -> list[str]:

@@ -45,6 +45,8 @@ from otflow.records.semconv import (
     RUN_ID,
     SCOPE,
     SEGMENT_SPAN,
+    STEP_NAME,
+    STEP_SPAN,
     WAITING,
     WORKFLOW_NAME,
 )
@@ -102,14 +104,14 @@ class _Traced:
     """
 
     __slots__ = (
-        "_extra", "_flags", "_handles", "_open", "_parent", "_parent_id", "_processor", "_state", "_telling", "_terms",
+        "_extra", "_flags", "_handles", "_names", "_parent", "_parent_id", "_processor", "_state", "_telling", "_terms",
         "_told", "_trace", "_trace_id",
     )  # fmt: skip
 
     def __init__(self, trace: RunTrace, processor: SpanProcessor, terms: Terms, result: SamplingResult) -> None:
         self._trace = trace
         self._trace_id = trace.common.trace_id
-        self._open = trace.attempts.open
+        self._names: dict[str, str] = {}
         self._processor = processor
         self._terms = terms
         self._flags = _flags(result)
@@ -145,14 +147,22 @@ class _Traced:
 
     def enter(self, started: StepStarted) -> None:
         """Make the span of an attempt the current one."""
-        invocation = started.invocation
-        part = self._open.get(invocation)
-        if part is not None:
-            span = self._told.get(part.span_id) if self._telling else None
-            if span is None:
-                span = self._make(part.span_id, part.parent_id, part.template.name, part.start)
-            self._handles[invocation] = span
-            otel.attach(set_span_in_context(span))
+        trace, segment = self._trace, self._trace.segment
+        if segment is None:
+            return
+        # the fold may not have come to this record yet, but what opens a span is all in it
+        id = derive_span_id(trace.common.key, started.seq)
+        name = self._names.get(started.step)
+        if name is None:
+            name = self._names[started.step] = f"{STEP_SPAN} {started.step}"
+        span = self._told.get(id) if self._telling else None
+        if span is None:
+            span = self._make(id, segment.span_id, name, started.at)
+            if self._telling:
+                span.show({**trace.common.attributes(), STEP_NAME: started.step})
+                self._announce(span, id, segment.span_id)
+        self._handles[started.invocation] = span
+        otel.attach(set_span_in_context(span))
 
     def close(self, outcome: str) -> None:
         """Export what is open, because no more records come."""
@@ -171,15 +181,19 @@ class _Traced:
     def _tell(self, opened: list[Part]) -> None:
         """Tell the processors of spans that start."""
         for part in opened:
-            span = self._make(part.span_id, part.parent_id, part.template.name, part.start)
-            span.show(part.template.fixed)
-            around, parent = otel.get_current(), self._told.get(part.parent_id)
-            if parent is not None:
-                around = set_span_in_context(parent, around)
-            elif span.parent is not None:
-                around = set_span_in_context(NonRecordingSpan(span.parent), around)
-            self._told[part.span_id] = span
-            self._processor.on_start(span, parent_context=around)
+            if part.span_id not in self._told:  # and not announced when its code began
+                span = self._make(part.span_id, part.parent_id, part.template.name, part.start)
+                span.show(part.template.fixed)
+                self._announce(span, part.span_id, part.parent_id)
+
+    def _announce(self, span: LiveSpan, id: int, parent_id: int) -> None:
+        around, parent = otel.get_current(), self._told.get(parent_id)
+        if parent is not None:
+            around = set_span_in_context(parent, around)
+        elif span.parent is not None:
+            around = set_span_in_context(NonRecordingSpan(span.parent), around)
+        self._told[id] = span
+        self._processor.on_start(span, parent_context=around)
 
     def _export(self, data: SpanData) -> None:
         """Hand a finished span to the processors."""
@@ -274,7 +288,7 @@ class SpanSink:
             terms = self._terms._replace(resource=tracer.resource)  # which a fork changes
             run = _Traced(trace, tracer.span_processor, terms, result)
         else:
-            id = derive_span_id(common.key, first.seq)
+            id = derive_span_id(common.key, -first.seq)
             run = _Dropped(SpanContext(common.trace_id, id, False, _flags(result), result.trace_state))
         self._runs[first.run] = run
         return run
@@ -310,7 +324,7 @@ def attach(dispatcher: Dispatcher, provider: object, capture: Capture = FULL) ->
     if not isinstance(provider, TracerProvider):
         raise TypeError(f"{provider!r} is no TracerProvider of the OpenTelemetry SDK, so no spans can be given to it")
     sink = SpanSink(provider, capture)
-    detach = dispatcher.attach(sink, scope=sink)
+    detach = dispatcher.attach(sink, patient=True, scope=sink)
 
     def end() -> None:
         detach()

@@ -301,7 +301,7 @@ async def test_a_policy_that_is_no_good_ends_the_run_by_name(policy, says):
 
 
 async def test_the_slot_is_free_during_the_delay():
-    """A step that waits for its retry holds no worker: the next event is worked on meanwhile, and the retry goes first."""
+    """A step that waits for its retry holds no worker: other events are worked on, and the retry goes first then."""
 
     class One(Workflow):
         @step
@@ -366,7 +366,7 @@ async def test_what_a_failed_attempt_did_stays_done():
 
     class Effects(Workflow):
         @step(retry_policy=retry_policy(wait=wait_fixed(0)))
-        async def act(self, ctx: Context, ev: StartEvent) -> Job:
+        async def act(self, ctx: Context, ev: StartEvent) -> Job | Report:
             ctx.send_event(Report(n=ctx.attempt))
             ctx.write_event_to_stream(Report(n=ctx.attempt))
             await ctx.set("attempts", [*await ctx.get("attempts", default=[]), ctx.attempt])

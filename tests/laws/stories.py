@@ -71,7 +71,9 @@ class _Teller:
         if not state.running or self.dice.random() < 0.2:
             return self.from_outside()
         who = self.names.invocations[pick(sorted(state.running))]
-        return getattr(self, pick(["returns"] * 3 + ["raises", "sends", "sends", "collects", "collects", "waits", "writes"]))(who)
+        return getattr(
+            self, pick(["returns"] * 3 + ["raises", "sends", "sends", "collects", "collects", "waits", "writes"])
+        )(who)
 
     def from_outside(self) -> list[str]:
         """Choose something that the outside does."""
@@ -113,7 +115,9 @@ class _Teller:
 
     def collects(self, who: str) -> list[str]:
         foreign = "B(k=2) into " if self.dice.random() < 0.1 else ""
-        return [f"{who} collects {foreign}{self.dice.choice(['B, C', 'B, B', 'C, B, B'])}{self.dice.choice(['', ' in box'])}"]
+        return [
+            f"{who} collects {foreign}{self.dice.choice(['B, C', 'B, B', 'C, B, B'])}{self.dice.choice(['', ' in box'])}"
+        ]
 
     def waits(self, who: str) -> list[str]:
         kind = self.dice.choice(["Answer", "Answer", "Answer", "B"]) + self.dice.choice(["", "(k=1)"])

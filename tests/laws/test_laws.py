@@ -14,7 +14,16 @@ from otflow.core.inputs import DelayOver, Input, Receive, Release, Restore, Step
 from otflow.core.snapshot import SavedRun, read_saved, save
 from otflow.core.state import RunState, new_state, pending
 from otflow.records.codec import decode, encode
-from otflow.records.record import Record, RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted, RunTimedOut, WaitEnded
+from otflow.records.record import (
+    Record,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunResumed,
+    RunStarted,
+    RunTimedOut,
+    WaitEnded,
+)
 from tests.laws.books import Books, deliveries, kept
 from tests.laws.strategies import NS, Script, play, scripts, segments
 

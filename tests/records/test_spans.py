@@ -35,6 +35,7 @@ from otflow.records.capture import FULL, NONE, PREVIEW
 from otflow.records.part import Part
 from otflow.records.record import (
     ContextWritten,
+    EventReceived,
     EventSent,
     Failure,
     Record,
@@ -327,8 +328,9 @@ def test_a_retry_at_once():
     retry = [StepRaised(0, 3, 1, error, 0.0), DelayOver(0, 3), StepRaised(0, 3, 2, error, 0.0), DelayOver(0, 3)]
     for plan in (make_plan(a="S", b="S"), make_plan(a="S")):
         records = drive(plan, start(), *retry, returned(3, "Stop", 3))
-        at_once = [msgspec.structs.replace(record, at=NS) for record in records]
-        assert [numbers(span) for span in to_spans(at_once)] == [numbers(span) for span in to_spans(records)]
+        for time in range(1, 8):
+            at_once = [msgspec.structs.replace(record, at=max(record.at, time * NS)) for record in records]
+            assert [numbers(span) for span in to_spans(at_once)] == [numbers(span) for span in to_spans(records)]
         spans = by_name(records)
         assert "otflow.retry.exhausted" not in spans["step a 2"].attributes
         assert ("retry_of", "step a 2", 0) in links(spans["step a 3"], spans)
@@ -460,11 +462,12 @@ def test_odd_records():
     """A clock that goes back, or a last word with a target, are no reason to go the short way."""
     odd = drive(make_plan(a="S", b="M"), start(), returned(3, "M"), returned(6, "Stop"))
     back = [msgspec.structs.replace(record, at=10 * NS - record.at) for record in odd]
+    late = [msgspec.structs.replace(r, at=9 * NS) if isinstance(r, EventReceived) else r for r in odd]
     aimed = [msgspec.structs.replace(r, target="b") if isinstance(r, EventSent) else r for r in odd]
     silent = [msgspec.structs.replace(r, returned=False) if isinstance(r, EventSent) else r for r in odd]
-    for records in (back, aimed, silent):
+    for records in (back, late, aimed, silent):
         assert to_spans(records) == in_detail(records)
-    assert all(span.attributes.get("otflow.queue.duration", 0.0) == 0.0 for span in to_spans(back))
+    assert all(span.attributes.get("otflow.queue.duration", 0.0) == 0.0 for span in to_spans(late))
 
 
 def test_no_span_id_is_zero():
@@ -481,13 +484,14 @@ def test_a_restored_run_supersedes():
     plan, state = make_plan(a="S", b="M"), new_state(make_plan(a="S", b="M"), "run")
     before = drive(plan, start(), state=state)
     snapshot = save(state)
-    lost = drive(plan, returned(3, "M"), *[Write(0, 6, "k", Body(1))] * 9, state=state, after=NS)
-    again = drive(plan, Restore(0, snapshot), returned(3, "Stop"), after=100 * NS)
+    write = Write(0, 3, "k", Body(1))
+    lost = drive(plan, write, write, returned(3, "M"), *[write] * 9, state=state, after=NS)
+    again = drive(plan, Restore(0, snapshot), returned(3, "M"), returned(8, "Stop"), after=100 * NS)
     elsewhere = to_spans([*before, *lost]) + to_spans(again)
     for spans in (elsewhere, to_spans([*before, *lost, *again])):
-        assert len({span.span_id for span in spans}) == len(spans) == 5
+        assert len({span.span_id for span in spans}) == len(spans) == 6
         assert from_spans(reversed(spans)) == [*before, *again]
-        assert [span.attributes["otflow.outcome"] for span in spans] == ["ok", "crashed", "crashed", "ok", "ok"]
+        assert [span.attributes["otflow.outcome"] for span in spans] == ["ok", "crashed", "crashed", "ok", "ok", "ok"]
     step = by_name(again)["step a"]
     assert step.attributes["otflow.branch"] == f"4@{again[0].at}"
     assert step.attributes["input.value"] == '{"topic":"tea"}'  # from the snapshot
@@ -638,7 +642,9 @@ def test_a_run_seen_from_the_middle_on():
     """A trace may begin anywhere: whatever it does not know stands in a segment."""
     records = drive(make_plan(a="S", b="M"), start(), returned(3, "M"), Wait(0, 6, "w", "X"), Receive(0, "X", Body({})))
     for first in range(len(records)):
-        assert from_spans(to_spans(records[first:])) == records[first:]
+        spans = to_spans(records[first:])
+        assert from_spans(spans) == records[first:]
+        assert len({span.span_id for span in spans}) == len(spans)
     assert any(isinstance(record, RunPaused) for record in records)
 
 
