@@ -54,7 +54,7 @@ lint: $(VENV)/.installed-dev ## check the style
 
 imports: $(VENV)/.installed-dev ## check that imports point one way
 	@echo "imports: checking the contracts of pyproject.toml"
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/.installed-dev ## check the types
 	@echo "types: checking the package and the user's view of it"
@@ -70,7 +70,7 @@ bench: $(VENV)/.installed ## measure the speed beside others; ARGS="--quick" and
 
 clean: ## remove caches and reports, not the environment
 	@echo "clean: removing caches and reports"
-	@rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	@rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache \
 	  .pytest_cache .ruff_cache
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from otflow.context.context import Context
+from otflow.core.inputs import Input, Restore, Start
 from otflow.core.snapshot import Leftovers, carry_out, check_saved, pack, read_leftovers, read_saved
 from otflow.dispatcher import Dispatcher
 from otflow.errors import ContextStateError, WorkflowRuntimeError
@@ -102,6 +103,14 @@ def prepare(
     handler.attach(local, Stepper(local) if launch.stepwise else None)
     for event in unread:
         local.stream.put(event)
+
+    def ahead() -> Input:
+        if snapshot is not None:
+            return Restore(clock.now(), snapshot)
+        key = blueprint.key(type(start))
+        return Start(clock.now(), key, Body(start), launch.timeout, launch.stepwise, carried=carried)
+
+    local.ahead = ahead
 
     def begin() -> None:
         if start is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import pkgutil
 
 import pytest
@@ -67,6 +68,11 @@ def test_unknown_names_are_refused() -> None:
     """A name that the package does not have is an AttributeError, as everywhere."""
     with pytest.raises(AttributeError, match="no_such_name"):
         otflow.no_such_name
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """`otflow.__version__` says what pip says."""
+    assert otflow.__version__ == importlib.metadata.version("otflow")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -99,7 +99,8 @@ def demo(
     If OPENAI_API_KEY is set (and, if you like, OPENAI_BASE_URL and OPENAI_MODEL), that language model puts the
     quotations into words; nothing but the question and the quotations is sent to it.
     """
-    questions = question or [DEFAULT_QUESTION]
+    # what came as bytes that are no text stands in an argument as surrogates, which are no text either
+    questions = [each.encode(errors="replace").decode() for each in question or [DEFAULT_QUESTION]]
     for each in questions:
         if not pick_words(each):
             raise UsageError(f'--question "{each}" has no word to look for: ask in words.')

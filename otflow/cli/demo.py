@@ -158,7 +158,7 @@ def _show_answers(screen: Screen, report: Report) -> None:
 
 def _show_quote(screen: Screen, quote: Quote, number: str) -> None:
     screen.write(clean(quote.text), indent=" " * 6, first=(Piece(f"  {number:<4}", "faint"),))
-    screen.write((Piece(clean(quote.place), "place"),), indent=" " * 6)
+    screen.print([(Piece(" " * 6), Piece(clean(quote.place), "place"))])  # in one piece, to be copied
 
 
 def _show_nothing(screen: Screen, answer: Answer) -> None:

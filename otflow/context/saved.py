@@ -6,7 +6,7 @@ that JSON cannot say in full makes saving fail, because a run without it could n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -89,21 +89,26 @@ def unpack_context(data: object) -> SavedContext:
 
 def _checked(body: Body, what: str) -> bytes:
     if body.opaque:
+        where = _find_opaque(msgspec.json.decode(body.json))
         raise ValueError(
-            f"{what} has a part that cannot be serialised, recorded as {_find_opaque(msgspec.json.decode(body.json))}. "
+            f"The context cannot be saved: {what} has a part that cannot be serialised{where}. "
             "Give that field a type that JSON can hold, or exclude it from the event."
         )
     return body.json
 
 
-def _find_opaque(value: object) -> str:
-    """Name the first part that could not be serialised."""
+def _find_opaque(value: object, event: str = "", way: str = "") -> str:
+    """Say of which class the first part that could not be serialised is, and where in which event it stands."""
+    parts: Iterable[tuple[object, object]] = ()
     match value:
         case {"$opaque": str(kind)}:
-            return kind
+            return ": " + " of ".join(filter(None, (f"a {kind}", way and f"at {way}", event)))
+        case {"type": str(event), "body": body}:
+            return _find_opaque(body, event)
         case dict():
-            return next((found for part in value.values() if (found := _find_opaque(part))), "")
+            parts = value.items()
         case list():
-            return next((found for part in value if (found := _find_opaque(part))), "")
+            parts = enumerate(value)
         case _:
-            return ""
+            pass
+    return next((found for key, part in parts if (found := _find_opaque(part, event, f"{way}.{key}".strip(".")))), "")

@@ -150,7 +150,8 @@ class Collect(msgspec.Struct):
 class Wait(msgspec.Struct):
     """An attempt waits for an event; `question` is streamed unless it already was.
 
-    `bounded` says that the step chose the timeout itself, and so expects that nobody may answer.
+    `bounded` says that the step chose the timeout itself, and so expects that nobody may answer, or that it waits
+    beside other work of its own.
     """
 
     at: int

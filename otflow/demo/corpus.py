@@ -43,8 +43,9 @@ class Corpus:
     root: str = ""
 
     def name(self, path: Path) -> str:
-        """Give the name under which a file is cited."""
-        return os.path.relpath(path, self.root) if self.root else str(path)
+        """Give the name under which a file is cited; bytes in it that are no UTF-8 are replaced."""
+        name = os.path.relpath(path, self.root) if self.root else str(path)
+        return os.fsencode(name).decode(errors="replace")
 
     def locate(self, name: str) -> Path:
         """Find the file that is cited under a name."""
@@ -90,7 +91,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise NothingToReadError(f"{folder} is not a folder: name the folder that holds the text files.")
     try:
-        next(os.scandir(folder), None)
+        os.scandir(folder).close()
     except OSError as error:
         reason = error.strerror or error
         raise NothingToReadError(f"{folder} cannot be listed ({reason}): name a folder that you may read.") from error

@@ -42,12 +42,14 @@ class Attempt(msgspec.Struct, eq=False):
         run: its run.
         started: the record that began it.
         past: what earlier attempts left, if there were any.
+        task: the worker that drives it.
         waits: how often it has waited under each name.
     """
 
     run: RunLink
     started: StepStarted
     past: Past | None = None
+    task: asyncio.Task[None] | None = None
     waits: dict[str, int] | None = None
 
     @property

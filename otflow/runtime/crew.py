@@ -111,7 +111,7 @@ class Crew:
                 live = received.body.live
                 event = live if isinstance(live, Event) else revive(received.type, received.body)
                 coroutine = calls[started.step](event, context_of_run)
-                attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None)
+                attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None, task)
                 pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
                 self._stand(started, task)
                 value = await drive(context, coroutine, pending)

@@ -86,6 +86,7 @@ class Driver:
         self._answers: dict[int, asyncio.Future[Event]] = {}
         self._loop = asyncio.get_running_loop()
         self._late: list[Sequence[Record]] = []
+        self._gathered: list[Record] | None = None  # the last of them, if more single records may join it
         self._catching_up = False  # a turn of the loop is asked for
 
     # ---------------------------------------------------------------- inputs to records to deeds
@@ -125,10 +126,27 @@ class Driver:
             tap(records)
         return True
 
+    def commit_one(self, record: Record) -> bool:
+        """Pass on a batch of one record from which nothing follows; tell whether it counts."""
+        dispatcher = self.dispatcher
+        if dispatcher.journals or dispatcher.observers or self.taps:
+            return self.commit((record,))
+        gathered = self._gathered
+        if gathered is None:
+            gathered = self._gathered = [record]
+            self._defer(gathered)
+            self._gathered = gathered
+        else:
+            gathered.append(record)
+            if len(gathered) >= _LATE:
+                self.catch_up()
+        return True
+
     def _defer(self, records: Sequence[Record]) -> None:
         """Gather a batch for the patient observers; when the run begins, pauses, goes on or ends they get all."""
         late = self._late
         late.append(records)
+        self._gathered = None  # what comes after this batch must not go before it
         if type(records[-1]) in _URGENT or type(records[0]) in _URGENT or len(late) >= _LATE:
             self.catch_up()
         elif not self._catching_up:
@@ -138,7 +156,7 @@ class Driver:
     def catch_up(self) -> None:
         """Pass on what has gathered for the patient observers."""
         self._catching_up = False
-        late, self._late = self._late, []
+        late, self._late, self._gathered = self._late, [], None
         if late:
             self.dispatcher.catch_up(late)
 

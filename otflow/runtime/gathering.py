@@ -32,7 +32,7 @@ def collect(
     if not may and event is invocation.event.body.live and state.ended is None:
         record = put_aside(state, driver.now(), id, buffer)
         if record is not None:
-            driver.commit((record,))
+            driver.commit_one(record)
             return None
     input = Collect(driver.now(), id, buffer, len(expected))
     if may:
@@ -76,7 +76,8 @@ async def wait(
     input = Wait(now, started.invocation, waiter, key, attempt.count(waiter))
     input.requirements = driver.body(dict(requirements)) if requirements else None
     input.due = now + int(seconds * _NS) if seconds is not None else 0
-    input.bounded = timeout is not None and timeout >= 0
+    # a step that waits in a task of its own may go on in another one, and answer itself
+    input.bounded = (timeout is not None and timeout >= 0) or attempt.task is not asyncio.current_task()
     if question is not None:
         input.question_type, input.question = driver.blueprint.key(type(question)), driver.body(question)
     records = driver.feed(input)

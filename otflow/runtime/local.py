@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 from otflow.context.context import Context
 from otflow.context.current import CURRENT
 from otflow.context.state_store import DELETED
+from otflow.core.decide import advance
 from otflow.core.express import begin, send, write_state, write_stream
-from otflow.core.inputs import Receive, Restore, Send, Start, Write, WriteStream
+from otflow.core.inputs import Input, Receive, Restore, Send, Start, Write, WriteStream
 from otflow.core.snapshot import carry_out, pack, save
+from otflow.core.state import new_state
 from otflow.dispatcher import Dispatcher
 from otflow.errors import (
     ContextStateError,
@@ -72,6 +74,7 @@ class LocalRun:
         self.blueprint = blueprint
         self.stream = EventStream()
         self._on_done = on_done
+        self.ahead: Callable[[], Input] | None = None  # gives what it is to begin with, while it waits for a slot
         self._early: list[Callable[[], object]] = []
         self._thread = get_ident()
         self._loop = asyncio.get_running_loop()
@@ -215,7 +218,7 @@ class LocalRun:
             self._later(self._feed, WriteStream(self._now(), id, key, body))
         elif state.ended is None:
             record = write_stream(state, self._now(), id, key, body)
-            if not (driver.dispatcher.listening or driver.taps) or driver.commit((record,)):
+            if not (driver.dispatcher.listening or driver.taps) or driver.commit_one(record):
                 self.stream.put(event)
 
     def write_state(self, path: str, value: object) -> None:
@@ -232,7 +235,7 @@ class LocalRun:
         elif state.ended is None:
             record = write_state(state, self._now(), id, path, body)
             if dispatcher.listening or self.driver.taps:
-                self.driver.commit((record,))
+                self.driver.commit_one(record)
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""
@@ -264,12 +267,14 @@ class LocalRun:
 
     def save(self) -> tuple[Body | None, Body | None, Sequence[tuple[str, Body]]]:
         """Give a snapshot if the run can go on, what it leaves to the next run, and the unread stream."""
-        ended = self._state.ended
-        leftovers = pack(carry_out(self._state))
-        if ended is not None and ended.how not in ("cancelled", "timed out"):
+        state = self._state
+        if not state.seq and self.ahead is not None:
+            advance(state := new_state(self.blueprint.plan, self.run_id), self.ahead())
+        leftovers = pack(carry_out(state))
+        if state.ended is not None and state.ended.how not in ("cancelled", "timed out"):
             return None, leftovers, ()
         unread = [(self.blueprint.key(type(e)), Body(e)) for e in self.stream.unread()]
-        return save(self._state), leftovers, unread
+        return save(state), leftovers, unread
 
     # ---------------------------------------------------------------- threads
 

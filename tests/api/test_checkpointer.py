@@ -268,6 +268,35 @@ async def test_a_run_can_be_cancelled_during_a_callback():
     await until(lambda: seen == ["begun", "ended"])
 
 
+async def test_nothing_is_kept_after_the_end():
+    """When one step ends the run, the checkpoints of the others that wait for their turn are not taken: 4.10."""
+    taken: list[str | None] = []
+
+    class Race(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> One | Two | None:
+            ctx.send_event(One(number=1))
+            ctx.send_event(Two(number=2))
+            return None
+
+        @step
+        async def aside(self, ev: One) -> None:
+            return None
+
+        @step
+        async def end(self, ctx: Context, ev: Two) -> StopEvent:
+            ctx.send_event(StopEvent(result="first"))
+            return StopEvent(result="second")
+
+    async def keep(run_id, last_completed_step, input_ev, output_ev, ctx):
+        await turn()
+        taken.append(last_completed_step)
+
+    assert await Race().run(checkpoint_callback=keep) == "first"
+    await turn(200)
+    assert taken == []
+
+
 async def test_state_that_cannot_be_saved_fails_the_run():
     """A state that no serializer can write fails the run with the key that is at fault."""
 

@@ -374,7 +374,9 @@ async def test_internal_events_show_who_waits_for_a_worker():
             return None if ctx.collect_events(ev, [One, One]) is None else StopEvent()
 
     streamed = [ev async for ev in Queue().run().stream_events(expose_internal=True)]
-    of_work = [(ev.step_state, ev.worker_id) for ev in streamed if isinstance(ev, StepStateChanged) and ev.name == "work"]
+    of_work = [
+        (ev.step_state, ev.worker_id) for ev in streamed if isinstance(ev, StepStateChanged) and ev.name == "work"
+    ]
     states = [state for state, _ in of_work]
     assert states == [
         StepState.RUNNING,

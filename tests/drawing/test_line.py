@@ -36,7 +36,7 @@ def test_wrapped_lines_fit(line, width):
     assert all(measure_line(row) <= max(width, 2) for row in rows)
 
     def dense(text: str) -> str:
-        return text.replace(" ", "").replace("\N{NO-BREAK SPACE}", "")
+        return "".join(text.split())
 
     assert dense("".join(plain(row) for row in rows)) == dense("".join(piece.text for piece in line))
 
@@ -58,6 +58,7 @@ def test_columns():
     """Wide characters take two columns, combining ones none."""
     assert [measure(text) for text in ("abc", "漢字", "e\u0301", "")] == [3, 4, 1, 0]
     assert plain(cut((Piece("漢字漢字"),), 6, "…")) == "漢字…"
+    assert plain(cut((Piece("ab"), Piece("cdef"), Piece("gh")), 5, "…")) == "abcd…"
 
 
 def test_words_stay_whole():

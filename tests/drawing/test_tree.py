@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,14 +16,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otflow.drawing.figure import lay_out
-from otflow.drawing.line import ASCII, UNICODE, Line, measure_line, plain
+from otflow.drawing.line import ASCII, UNICODE, Line, measure, measure_line, plain
 from otflow.drawing.tree import draw_run, draw_summary
+from otflow.records.body import Body
 from otflow.records.history import Run, read_runs
+from otflow.records.record import (
+    ContextWritten,
+    EventReceived,
+    EventsCollected,
+    EventSent,
+    Failure,
+    Record,
+    RunCancelled,
+    RunFailed,
+    RunPaused,
+    RunStarted,
+    RunTimedOut,
+    StepCompleted,
+    StepStarted,
+    WaitEnded,
+    WaitStarted,
+)
 from tests.drawing.runs import RUNS
 from tests.laws.strategies import restored_histories
 
 GOLDEN = Path(__file__).parent / "golden"
 REWRITE = bool(os.environ.get("OTFLOW_REWRITE"))  # read now: no test sees the settings of the machine
+NOW = 1_000_000_000
 HEAD = re.compile(r"[▸>] .* #(\d+)(?: |$)")
 
 
@@ -88,3 +108,95 @@ def test_every_invocation_hangs_somewhere(records, data):
 def test_narrow_screens(width):
     """Below 40 columns a drawing is as for 40."""
     assert draw_run(history("trip"), width=width) == draw_run(history("trip"), width=40)
+
+
+# --- single matters -----------------------------------------------------------------------------------------
+
+
+def say(*makers: Callable[[int], Record], width: int = 80) -> list[str]:
+    """Draw the run that numbered records tell of."""
+    records = [RunStarted(1, "run", NOW, "Flow", ""), EventReceived(2, "run", NOW, "m:Go", Body({}))]
+    records += [maker(seq) for seq, maker in enumerate(makers, start=3)]
+    (run,) = read_runs(records)
+    return [plain(line) for line in draw_run(run, width=width)]
+
+
+def record(kind: type, *args: object) -> Callable[[int], Record]:
+    """Say what a record is to be, once its number is known."""
+    return lambda seq: kind(seq, "run", NOW, *args)
+
+
+START = record(StepStarted, 3, 1, "a", 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        (record(RunFailed, Failure("m.Stalled", "nothing to do")), "The run failed: Stalled: nothing to do"),
+        (record(RunFailed, Failure("m.Bad", ""), "a", 3), "The run failed by a #3: Bad"),
+        (record(RunCancelled, "enough"), "The run was cancelled: enough"),
+        (record(RunCancelled), "The run was cancelled."),
+        (record(RunTimedOut, 5.0, ("a",)), "The run timed out while these steps were running: a."),
+        (record(RunTimedOut, 5.0), "The run timed out."),
+        (record(RunPaused, "waiting"), "Nothing executes: the run is waiting."),
+    ],
+)
+def test_ends(end, last):
+    """The last line says how a run ended, or why it stands still."""
+    assert say(START, end)[-1] == last
+
+
+def test_what_comes_from_elsewhere():
+    """Writes from outside of steps, events of an earlier run, and events that nobody took have their place."""
+    lines = say(
+        START,
+        record(ContextWritten, 0, "", Body([1])),
+        record(ContextWritten, 0, "x", Body(None), True),
+        record(EventsCollected, 3, "default", (2, -1)),
+        record(EventReceived, "m:Lost", Body({})),
+        record(WaitStarted, 3, "w", "m:Never"),
+    )
+    assert lines[1:] == [
+        "Go from outside",
+        "└─ Go ▸ a #3",
+        "      · attempt 1: it still runs",
+        "      waited for Never, which did not come",
+        "      collected Go, ? from outside and an earlier run",
+        "Lost from outside, which no step has taken yet",
+        "outside of steps: wrote the whole state = [1], x (deleted)",
+    ]
+
+
+def test_waits_and_held_events():
+    """A wait says what ended it, and an event that it was held back or ended a wait."""
+    lines = say(
+        START,
+        record(EventSent, 3, "m:Held", Body({}), "", False, True),
+        record(WaitStarted, 3, "w", "m:Yes"),
+        record(WaitStarted, 3, "v", "m:No"),
+        record(EventSent, 3, "m:Yes", Body({})),
+        record(WaitEnded, 3, 5, 7),
+        record(WaitEnded, 3, 6),
+        record(StepCompleted, 3, 1),
+        record(RunCancelled),
+    )
+    assert lines[3:-1] == [
+        "      waited for Yes, which came from a #3",
+        "      waited for No until its time was over",
+        "      sent Held, which was held back · sent Yes, which ended a wait",
+    ]
+
+
+def test_depth_is_bounded():
+    """What lies too deep to be drawn is counted."""
+    makers = [START]
+    for level in range(40):
+        parent = 3 + 5 * level
+        first = parent + 1
+        makers += [record(EventSent, parent, "m:Go", Body({})), record(EventSent, parent, "m:Go", Body({}))]
+        makers += [record(StepStarted, first + 2, 1, "b", first), record(StepCompleted, first + 2, 1)]
+        makers += [record(StepStarted, first + 4, 1, "a", first + 1)]
+    lines = say(*makers, width=60)
+    assert max(map(measure, lines)) <= 60
+    (deep,) = [line for line in lines if line.endswith("invocations under it")]
+    assert sum(bool(HEAD.search(line)) for line in lines) + int(deep.split()[-4]) == 81

@@ -115,9 +115,8 @@ class _Teller:
 
     def collects(self, who: str) -> list[str]:
         foreign = "B(k=2) into " if self.dice.random() < 0.1 else ""
-        return [
-            f"{who} collects {foreign}{self.dice.choice(['B, C', 'B, B', 'C, B, B'])}{self.dice.choice(['', ' in box'])}"
-        ]
+        types, buffer = self.dice.choice(["B, C", "B, B", "C, B, B"]), self.dice.choice(["", " in box"])
+        return [f"{who} collects {foreign}{types}{buffer}"]
 
     def waits(self, who: str) -> list[str]:
         kind = self.dice.choice(["Answer", "Answer", "Answer", "B"]) + self.dice.choice(["", "(k=1)"])

@@ -13,7 +13,7 @@ from tests.scenario import print_scenario, run_scenario
 number = st.integers(0, 2**32)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(number, st.lists(number, min_size=20, max_size=60) | st.lists(number, max_size=9))
 def test_a_workflow_lives_through_what_the_core_decides(seed, numbers):
     """A real workflow that is told the same story as the core has the same records, line by line."""
