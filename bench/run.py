@@ -48,9 +48,7 @@ def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
 def command_line(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure otflow beside its peers and print the tables.")
-    parser.add_argument(
-        "--peers", type=names_of(PEERS), default=list(PEERS), metavar="A,B", help="only these peers"
-    )
+    parser.add_argument("--peers", type=names_of(PEERS), default=list(PEERS), metavar="A,B", help="only these peers")
     parser.add_argument(
         "--workloads",
         type=names_of(WORKLOADS),
@@ -58,22 +56,12 @@ def command_line(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="A,B",
         help="only these workloads",
     )
-    parser.add_argument(
-        "--repetitions", type=int, default=_REPETITIONS, metavar="N", help="rounds (default 3)"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one round, shorter timing, a tenth of the long chain"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=180, metavar="S", help="seconds for one cell (default 180)"
-    )
+    parser.add_argument("--repetitions", type=int, default=_REPETITIONS, metavar="N", help="rounds (default 3)")
+    parser.add_argument("--quick", action="store_true", help="one round, shorter timing, a tenth of the long chain")
+    parser.add_argument("--timeout", type=float, default=180, metavar="S", help="seconds for one cell (default 180)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save what was measured")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="put the tables between its marker comments"
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="measure nothing, print what --json saved"
-    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables between its marker comments")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="measure nothing, print what --json saved")
     return parser.parse_args(arguments)
 
 
@@ -92,11 +80,7 @@ def round_of(workloads: Sequence[str], peers: Collection[str], repetition: int) 
 
 def cell_environment() -> dict[str, str]:
     """Return the variables of a cell: ours, without what would change how Python or OpenTelemetry behave."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "OTFLOW_", "PYTHON"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "OTFLOW_", "PYTHON"))}
     return {**kept, "PYTHONHASHSEED": "0"}
 
 

@@ -61,9 +61,7 @@ def beside(reference: Sequence[Measurement]) -> Figure:
     return lambda one: rates[one.repetition] / one.rate if one.repetition in rates else None
 
 
-def workload_table(
-    workload: Workload, cells: Mapping[Cell, Sequence[Measurement]], speed: float
-) -> list[str]:
+def workload_table(workload: Workload, cells: Mapping[Cell, Sequence[Measurement]], speed: float) -> list[str]:
     """Draw the table of one workload, the fastest peer first; nothing when nobody did it.
 
     Args:
@@ -92,9 +90,7 @@ def workload_table(
             summary(found, lambda one: one.p50_ms, min),
             summary(found, lambda one: one.p99_ms, min),
         ]
-        for cell, found in sorted(
-            mine.items(), key=lambda pair: -statistics.median(one.rate for one in pair[1])
-        )
+        for cell, found in sorted(mine.items(), key=lambda pair: -statistics.median(one.rate for one in pair[1]))
     ]
     if all(row[-1] == "-" for row in rows):  # only short runs have latencies
         head, rows = head[:-2], [row[:-2] for row in rows]

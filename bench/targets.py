@@ -88,9 +88,7 @@ def against(peer: str, workload: str) -> Callable[[Round], float]:
 
 TARGETS: tuple[Target, ...] = (
     Target("T1", "chain, traced / llamaindex untraced", against("llamaindex", "chain"), "at least", 30),
-    Target(
-        "T2", "chain, traced / llamaindex_old untraced", against("llamaindex_old", "chain"), "at least", 5
-    ),
+    Target("T2", "chain, traced / llamaindex_old untraced", against("llamaindex_old", "chain"), "at least", 5),
     Target(
         "T3",
         "chain, traced / raw_otel (one SDK span per step)",
@@ -126,9 +124,7 @@ TARGETS: tuple[Target, ...] = (
         "at least",
         0.9,
     ),
-    Target(
-        "T11", "state writes, traced / llamaindex untraced", against("llamaindex", "state"), "at least", 15
-    ),
+    Target("T11", "state writes, traced / llamaindex untraced", against("llamaindex", "state"), "at least", 15),
     Target("T12", "streaming, traced / llamaindex untraced", against("llamaindex", "stream"), "at least", 6),
     Target(
         "T13a",

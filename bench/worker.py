@@ -142,9 +142,7 @@ async def measure(cell: Cell, workload: Workload, metronome: Metronome, *, quick
         spans.verify()
     gc.collect()
     spans_before, memory_before = spans.count if spans else 0, peak_memory()
-    passes = await repeat(
-        lambda: timed(adapter, operation, size, metronome), _QUICK_SECONDS if quick else _SECONDS
-    )
+    passes = await repeat(lambda: timed(adapter, operation, size, metronome), _QUICK_SECONDS if quick else _SECONDS)
     memory = peak_memory()
     finished = (spans.count - spans_before) / len(passes) if spans else None
     if finished is not None and finished < expected_spans(operation, size):

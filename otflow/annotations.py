@@ -88,9 +88,7 @@ def place_of(func: object) -> str:
     """Return the qualified name of `func`, with file and line where there are such."""
     name = str(getattr(function_of(func), "__qualname__", name_of(func)))
     source = source_of(func)
-    return (
-        name if source is None else f"{name}, {source.__code__.co_filename}:{source.__code__.co_firstlineno}"
-    )
+    return name if source is None else f"{name}, {source.__code__.co_filename}:{source.__code__.co_firstlineno}"
 
 
 def is_free_function(qualname: str) -> bool:

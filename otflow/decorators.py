@@ -306,9 +306,7 @@ def _enclosing_scopes(func: AnyFunction, caller: FrameType | None) -> Iterator[F
         frame = frame.f_back
 
 
-def _names_around(
-    func: AnyFunction, scopes: Iterable[FrameType], caller: FrameType | None
-) -> dict[str, object]:
+def _names_around(func: AnyFunction, scopes: Iterable[FrameType], caller: FrameType | None) -> dict[str, object]:
     """Collect the local names that an annotation of `func` may use, inner scopes before outer ones."""
     names: dict[str, object] = {}
     source = source_of(func)

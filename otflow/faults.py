@@ -202,10 +202,7 @@ def check_handlers(steps: Steps) -> Iterator[str]:
 
 def _edges(steps: Steps) -> dict[str, list[str]]:
     """Return for each step the steps that take what it gives."""
-    return {
-        name: [taker for kind in config.returns for taker in takers(steps, kind)]
-        for name, config in steps.items()
-    }
+    return {name: [taker for kind in config.returns for taker in takers(steps, kind)] for name, config in steps.items()}
 
 
 def _walk(entries: Iterable[str], edges: Mapping[str, Collection[str]]) -> set[str]:

@@ -128,9 +128,7 @@ def resolve(graph: WorkflowGraph, event_type: type[Event]) -> tuple[str, ...]:
     return takers(graph.steps, event_type) if names is None else names
 
 
-def validate_graph(
-    graph: WorkflowGraph, *, skip: Iterable[str] = frozenset(), services: Iterable[str] = ()
-) -> bool:
+def validate_graph(graph: WorkflowGraph, *, skip: Iterable[str] = frozenset(), services: Iterable[str] = ()) -> bool:
     """Check that a run of these steps can work, and say whether it may ask or be answered by the outside.
 
     Args:

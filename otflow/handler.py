@@ -72,7 +72,7 @@ class WorkflowHandler(_Future):
             self._local.driver.cancel("its handler was cancelled")
         return super().cancel(msg)
 
-    async def cancel_run(self, *, timeout: float | None = 5.0) -> None:  # noqa: ASYNC109
+    async def cancel_run(self, *, timeout: float | None = 5.0) -> None:
         """End the run; `await handler` then raises `WorkflowCancelledByUser`.
 
         Running steps get a `CancelledError`. The state stays readable and can be saved.
@@ -85,7 +85,7 @@ class WorkflowHandler(_Future):
         self._local.driver.cancel("")
         await asyncio.wait([self], timeout=timeout)
 
-    async def stream_events(self, expose_internal: bool = False) -> AsyncGenerator[Event, None]:  # noqa: FBT001, FBT002
+    async def stream_events(self, expose_internal: bool = False) -> AsyncGenerator[Event, None]:
         """Yield the events that steps write to the stream, up to and with the stop event.
 
         A pass that was broken off can be continued by another one; events are kept until they are read.

@@ -18,7 +18,7 @@ from otflow.core.inputs import Input, Restore, Start
 from otflow.core.snapshot import Leftovers, carry_out, check_saved, pack, read_leftovers, read_saved
 from otflow.dispatcher import Dispatcher
 from otflow.errors import ContextStateError, WorkflowRuntimeError
-from otflow.events import StartEvent
+from otflow.events import Event, StartEvent
 from otflow.handler import WorkflowHandler
 from otflow.records.body import Body
 from otflow.runtime.blueprint import Blueprint
@@ -73,21 +73,12 @@ def prepare(
         WorkflowRuntimeError: there is no running event loop.
     """
     context, blueprint = launch.context, launch.blueprint
-    name = blueprint.graph.name
-    if context.run is not None and context.run.active:
-        raise ContextStateError(
-            f"The context is in use by run {context.run.run_id} of workflow '{name}', which goes on. Await that run "
-            "first, or give the new one a context of its own."
-        )
-    _require_loop(name)
+    _require_free(context, blueprint.graph.name)
+    _require_loop(blueprint.graph.name)
     clock = launch.clock or SystemClock()
-    saved = context.saved
-    snapshot = _check_snapshot(launch, saved.run) if saved and saved.run is not None else None
-    start = None if snapshot is not None else make_start()
-    carried = _carry(context, Body(json=msgspec.json.encode(saved.leftovers)) if saved and saved.leftovers is not None else None)
+    snapshot, carried, unread = _inherit(launch)
+    start = make_start() if snapshot is None else None
     run_id = launch.run_id or (read_saved(snapshot).run if snapshot is not None else uuid.uuid4().hex)
-    items = saved.stream if saved is not None else ()
-    unread = [blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in items]
     handler = WorkflowHandler(ctx=context, run_id=run_id)
 
     def settle(result: object, error: Exception | None) -> None:
@@ -105,12 +96,10 @@ def prepare(
         local.stream.put(event)
 
     def ahead() -> Input:
-        if snapshot is not None:
-            return Restore(clock.now(), snapshot)
-        key = blueprint.key(type(start))
-        return Start(clock.now(), key, Body(start), launch.timeout, launch.stepwise, carried=carried)
-
-    local.ahead = ahead
+        if start is not None:
+            key = blueprint.key(type(start))
+            return Start(clock.now(), key, Body(start), launch.timeout, launch.stepwise, carried=carried)
+        return Restore(clock.now(), snapshot or Body())
 
     def begin() -> None:
         if start is not None:
@@ -118,7 +107,36 @@ def prepare(
         elif snapshot is not None:
             local.restore(snapshot, launch.timeout)
 
+    local.ahead = ahead
     return handler, begin
+
+
+class _Inherited(NamedTuple):
+    """What a context brings along: a run to go on with, what the last one left, what nobody has read."""
+
+    snapshot: Body | None
+    carried: Body | None
+    unread: list[Event]
+
+
+def _inherit(launch: Launch) -> _Inherited:
+    saved = launch.context.saved
+    if saved is None:
+        return _Inherited(None, _carry(launch.context, None), [])
+    leftovers = Body(json=msgspec.json.encode(saved.leftovers)) if saved.leftovers is not None else None
+    return _Inherited(
+        _check_snapshot(launch, saved.run) if saved.run is not None else None,
+        _carry(launch.context, leftovers),
+        [launch.blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in saved.stream],
+    )
+
+
+def _require_free(context: Context[Any], workflow: str) -> None:
+    if context.run is not None and context.run.active:
+        raise ContextStateError(
+            f"The context is in use by run {context.run.run_id} of workflow '{workflow}', which goes on. Await that "
+            "run first, or give the new one a context of its own."
+        )
 
 
 def _require_loop(workflow: str) -> None:

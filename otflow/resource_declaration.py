@@ -51,9 +51,7 @@ class Resource:
 
     def __post_init__(self) -> None:
         if not callable(self.factory):
-            raise WorkflowValidationError(
-                f"Resource({self.factory!r}): give a function that makes the resource."
-            )
+            raise WorkflowValidationError(f"Resource({self.factory!r}): give a function that makes the resource.")
 
     @property
     def name(self) -> str:
@@ -154,9 +152,7 @@ def declared_resources(
     return tuple(found)
 
 
-def _evaluate(
-    text: str, name: str, func: Callable[..., object], localns: Mapping[str, object] | None
-) -> object:
+def _evaluate(text: str, name: str, func: Callable[..., object], localns: Mapping[str, object] | None) -> object:
     """Evaluate an annotation that is text; None for one that cannot be resolved and asks for no resource."""
     inner = inspect.unwrap(_function_of(func))
     known = dict(inspect.getclosurevars(inner).nonlocals) if inspect.isfunction(inner) else {}

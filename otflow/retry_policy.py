@@ -135,9 +135,7 @@ class _ComposableRetryPolicy:
     wait: WaitStrategy
     stop: StopCondition
 
-    def next(
-        self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None
-    ) -> float | None:
+    def next(self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None) -> float | None:
         if self.retry is not None and not self.retry(error):
             return None
         wait = self.wait(max(attempts - 1, 0), seed=seed)
@@ -225,9 +223,7 @@ class ExponentialBackoffRetryPolicy:
         for name in ("maximum_attempts", "initial_delay", "multiplier", "max_delay"):
             require_number(type(self).__name__, name, self.__dict__[name])
 
-    def next(
-        self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None
-    ) -> float | None:
+    def next(self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None) -> float | None:
         """Return the seconds to wait, or None after `maximum_attempts` attempts."""
         if attempts >= self.maximum_attempts:
             return None
@@ -236,9 +232,7 @@ class ExponentialBackoffRetryPolicy:
         return wait(max(attempts - 1, 0), seed=seed)
 
 
-def ask(
-    policy: RetryPolicy, elapsed_time: float, attempts: int, error: Exception, seed: int | None
-) -> float | None:
+def ask(policy: RetryPolicy, elapsed_time: float, attempts: int, error: Exception, seed: int | None) -> float | None:
     """Ask a policy about the next attempt; the engine asks in no other way.
 
     Args:

@@ -90,9 +90,7 @@ def require_number(owner: str, name: str, value: object, least: float = 0.0) -> 
 def _require_types(owner: str, kinds: object) -> None:
     listed = kinds if isinstance(kinds, tuple) else (kinds,)
     if not listed or not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in listed):
-        raise RetryArgumentError(
-            f"{owner}(exception_types={kinds!r}): give an exception class or a tuple of them."
-        )
+        raise RetryArgumentError(f"{owner}(exception_types={kinds!r}): give an exception class or a tuple of them.")
 
 
 def require_parts(owner: str, parts: tuple[object, ...], least: int = 0) -> None:
@@ -180,9 +178,7 @@ class retry_if_exception_message(_Condition):
         try:
             re.compile(self.match or "")
         except re.error as error:
-            raise RetryArgumentError(
-                f"{name}(match={self.match!r}) is no regular expression: {error}."
-            ) from error
+            raise RetryArgumentError(f"{name}(match={self.match!r}) is no regular expression: {error}.") from error
 
     def __call__(self, error: BaseException, /) -> bool:
         if self.match is not None:

@@ -63,7 +63,7 @@ class WorkflowTestRunner:
         self,
         start_event: StartEvent | None = None,
         ctx: Context[Any] | None = None,
-        expose_internal: bool = True,  # noqa: FBT001, FBT002  # the signature of the followed API
+        expose_internal: bool = True,
         exclude_events: Collection[type[Event]] | None = None,
     ) -> WorkflowTestResult:
         """Run the workflow and collect the events of its stream.

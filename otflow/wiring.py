@@ -40,9 +40,7 @@ def _covers(config: StepConfig, base: type[Event], kind: type[Event]) -> bool:
 
 def takers(steps: Mapping[str, StepConfig], kind: type[Event]) -> tuple[str, ...]:
     """Return the names of the steps that take an event of type `kind`, in the order of the steps."""
-    return tuple(
-        name for name, config in steps.items() if any(_covers(config, base, kind) for base in config.accepts)
-    )
+    return tuple(name for name, config in steps.items() if any(_covers(config, base, kind) for base in config.accepts))
 
 
 def feeders(config: StepConfig, base: type[Event], kinds: Iterable[type[Event]]) -> tuple[type[Event], ...]:

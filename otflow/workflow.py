@@ -91,8 +91,8 @@ class Workflow:
     def __init__(
         self,
         timeout: float | None = 45.0,
-        disable_validation: bool = False,  # noqa: FBT001, FBT002  # the signature of the followed API
-        verbose: bool = False,  # noqa: FBT001, FBT002
+        disable_validation: bool = False,  # the signature of the followed API
+        verbose: bool = False,
         service_manager: ServiceManager | None = None,
         resource_manager: ResourceManager | None = None,
         num_concurrent_runs: int | None = None,
@@ -317,7 +317,7 @@ class Workflow:
                     f"{kwargs}.\n{error}"
                 ) from error
         if not isinstance(given, StartEvent):
-            raise ValueError(  # noqa: TRY004  # the type that the followed API raises
+            raise ValueError(  # the type that the followed API raises
                 f"The 'start_event' argument must be an instance of 'StartEvent', not {type(given).__name__}: "
                 f"workflow '{self._name}' starts with {kind.__name__}."
             )

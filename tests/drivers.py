@@ -169,7 +169,7 @@ class CoreDriver:
         self.waited[key] += 1
         wanted = body(action.event) if action.event.fields else None
         due = self.now + int((action.seconds or DEFAULT_WAIT) * NS)
-        bounded = action.seconds is not None
+        bounded = action.seconds is not None or action.beside
         input = Wait(self.now, id, action.waiter, action.event.type, occurrence, wanted, due, bounded)
         if action.question is not None:
             input.question_type, input.question = action.question.type, body(action.question)

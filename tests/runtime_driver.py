@@ -91,7 +91,7 @@ class Stage:
         self.types = types
         self.records: list[Record] = []
         self.mailboxes: dict[tuple[int, int], asyncio.Queue[Action]] = {}
-        self.waits: dict[tuple[int, str], list[asyncio.Task[LiveEvent]]] = {}
+        self.waits: dict[tuple[int, str], list[asyncio.Future[LiveEvent]]] = {}
         self.collected: dict[int, list[LiveEvent] | None] = {}
         self.saving: asyncio.Future[None] | None = None
         self.handler: WorkflowHandler | None = None
@@ -140,20 +140,30 @@ class Stage:
                 case Raises(_, error):
                     raise getattr(builtins, error)("bad")
                 case Waits():
-                    wait = asyncio.create_task(self.wait(ctx, action))
-                    self.waits.setdefault((invocation, action.waiter), []).append(wait)
-                    wait.add_done_callback(lambda task: task.cancelled() or task.exception())
+                    outcome = asyncio.get_running_loop().create_future()
+                    self.waits.setdefault((invocation, action.waiter), []).append(outcome)
+                    outcome.add_done_callback(lambda future: future.cancelled() or future.exception())
+                    wait = self.wait(ctx, action, outcome)
+                    if action.beside:
+                        task = asyncio.create_task(wait)
+                        outcome.add_done_callback(lambda future, task=task: future.cancelled() and task.cancel())
+                    else:
+                        await wait
                 case GivesUp(_, waiter):
                     self.waits[invocation, waiter][-1].cancel()
                 case _:
                     await self.say(ctx, ev, action, invocation)
 
-    async def wait(self, ctx: Context, action: Waits) -> LiveEvent:
-        """Wait as a step does."""
+    async def wait(self, ctx: Context, action: Waits, outcome: asyncio.Future[LiveEvent]) -> None:
+        """Wait as a step does that can live without an answer."""
         question = self.types.make(action.question) if action.question is not None else None
         wanted = action.event.fields or None
         limit = {"timeout": action.seconds} if action.seconds is not None else {}
-        return await ctx.wait_for_event(self.types[action.event.type], question, action.waiter, wanted, **limit)
+        kind = self.types[action.event.type]
+        try:
+            outcome.set_result(await ctx.wait_for_event(kind, question, action.waiter, wanted, **limit))
+        except TimeoutError as error:
+            outcome.set_exception(error)
 
     async def say(self, ctx: Context, ev: LiveEvent, action: Action, invocation: int) -> None:
         """Say something as a step does, without waiting for an answer."""

@@ -105,16 +105,19 @@ class Collects:
 
 @dataclass(frozen=True)
 class Waits:
+    """`beside` means in a task of its own: the step may do other things meanwhile."""
+
     who: Who
     event: Event
     waiter: str
     seconds: float | None
     question: Event | None
+    beside: bool
 
 
 @dataclass(frozen=True)
 class GivesUp:
-    """The step stops waiting, of its own will."""
+    """The step stops waiting beside its work, of its own will."""
 
     who: Who
     waiter: str
@@ -220,13 +223,15 @@ ACTIONS: dict[str, Callable[[Groups], Action]] = {
         it["buffer"] or "default",
         read_event(it["event"]) if it["event"] else None,
     ),
-    f"{_WHO} waits for {_EVENT}(?: as (?P<waiter>\\w+))?(?: within {_SECONDS})?(?: asking (?P<ask>\\w+))?": (
+    f"{_WHO} waits(?P<beside> beside)? for {_EVENT}(?: as (?P<waiter>\\w+))?"
+    f"(?: within {_SECONDS})?(?: asking (?P<ask>\\w+))?": (
         lambda it: Waits(
             read_who(it["who"]),
             read_event(it["event"]),
             it["waiter"] or "w",
             float(it["seconds"]) if it["seconds"] else None,
             Event(it["ask"]) if it["ask"] else None,
+            bool(it["beside"]),
         )
     ),
     f"{_WHO} gives up (?P<waiter>\\w+)": lambda it: GivesUp(read_who(it["who"]), it["waiter"]),

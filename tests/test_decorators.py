@@ -526,9 +526,7 @@ def test_wrong_settings_do_not_wait_for_names():
 
 def test_broken_annotations_do_not_wait():
     """An annotation that fails for another reason than a missing name is refused at once."""
-    with pytest.raises(
-        WorkflowValidationError, match=r"Failed to resolve type annotations.*[^$]*TypeError"
-    ) as caught:
+    with pytest.raises(WorkflowValidationError, match=r"Failed to resolve type annotations.*[^$]*TypeError") as caught:
         step(workflow=Steps())(taking("A | 'B'"))
     assert not isinstance(caught.value, UnresolvedAnnotationError)
 

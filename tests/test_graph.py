@@ -356,13 +356,9 @@ def test_services_are_asked_for():
             id="sent, not returned, and collected",
         ),
         pytest.param([MAIN, node("fan", StartEvent, A), node("store", A)], id="branch that ends in a store"),
-        pytest.param(
-            [MAIN, node("poll", StartEvent, A), node("again", A, (A, None))], id="loop that runs out"
-        ),
+        pytest.param([MAIN, node("poll", StartEvent, A), node("again", A, (A, None))], id="loop that runs out"),
         pytest.param([node("main", StartEvent, (A, StopEvent)), node("a", A, StartEvent)], id="start over"),
-        pytest.param(
-            [MAIN, node("in", A, StopEvent, skip_graph_checks=frozenset({"reachability"}))], id="fed"
-        ),
+        pytest.param([MAIN, node("in", A, StopEvent, skip_graph_checks=frozenset({"reachability"}))], id="fed"),
         pytest.param(
             [
                 MAIN,

@@ -121,9 +121,7 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
         for targets in reach.values():
             targets.update(beyond if middle in targets else ())
     looped = [name for name in reach if name in reach[name]]
-    groups = {
-        tuple(other for other in looped if other in reach[name] and name in reach[other]) for name in looped
-    }
+    groups = {tuple(other for other in looped if other in reach[name] and name in reach[other]) for name in looped}
     return sorted(map(list, groups))
 
 
@@ -135,13 +133,9 @@ def is_broad(handler: ast.ExceptHandler) -> bool:
 
 def python(code: str) -> str:
     """Run code in a new interpreter that inherits no telemetry settings, and give what it prints."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("COV", "OTEL", "OTFLOW"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "OTEL", "OTFLOW"))}
     command = [sys.executable, "-c", code]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
+    return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 # --- size ---------------------------------------------------------------------------------------------------
@@ -184,8 +178,7 @@ def test_no_class_is_the_product() -> None:
 def test_no_circles() -> None:
     """No two modules need each other, not even for their types."""
     arrows = {
-        module.name: {target for target, _ in imports(ast.walk(module.tree))} - {module.name}
-        for module in modules()
+        module.name: {target for target, _ in imports(ast.walk(module.tree))} - {module.name} for module in modules()
     }
     assert circles(arrows) == []
 
@@ -347,9 +340,7 @@ def texts() -> dict[str, str]:
     return found
 
 
-@pytest.mark.skipif(
-    not (ROOT / ".git").exists(), reason="only a clone knows which files are the repository's"
-)
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows which files are the repository's")
 @pytest.mark.parametrize("what", FOREIGN)
 def test_texts_stand_for_themselves(what: str) -> None:
     """No file names a private path, a registry, or the way it was written."""

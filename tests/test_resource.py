@@ -287,9 +287,7 @@ async def test_two_who_ask_from_both_ends_are_no_circle():
 
     outer.__annotations__["it"] = Annotated[str, Resource(inner)]
     manager = ResourceManager()
-    tasks = await settle(
-        manager.get(Resource(outer)), manager.get(Resource(inner)), manager.get(Resource(outer))
-    )
+    tasks = await settle(manager.get(Resource(outer)), manager.get(Resource(inner)), manager.get(Resource(outer)))
     gate.set()
     assert await asyncio.gather(*tasks) == ["inner"] * 3
 
@@ -356,9 +354,7 @@ def test_local_names_are_found_when_given():
 
     (param,) = declared_resources(asks, {"inner": inner, "outer": outer, "Resource": Resource})
     assert asyncio.run(ResourceManager().resolve(param, "s")) == "inner"
-    with pytest.raises(
-        WorkflowValidationError, match=r"parameter 'it' of .*asks.*'outer' is not defined.*at the top"
-    ):
+    with pytest.raises(WorkflowValidationError, match=r"parameter 'it' of .*asks.*'outer' is not defined.*at the top"):
         declared_resources(asks)
 
 
@@ -452,9 +448,7 @@ async def test_a_file_needs_a_model():
         """Ask for the impossible."""
 
     asks.__annotations__["it"] = Annotated[int, ResourceConfig("a.json")]
-    with pytest.raises(
-        WorkflowValidationError, match=r"parameter 'it' of .*asks.* is annotated with <class 'int'>"
-    ):
+    with pytest.raises(WorkflowValidationError, match=r"parameter 'it' of .*asks.* is annotated with <class 'int'>"):
         declared_resources(asks)
     with pytest.raises(WorkflowValidationError, match=r"what asks for a\.json is annotated with None"):
         await ResourceManager().get(ResourceConfig("a.json"))

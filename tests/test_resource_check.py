@@ -17,14 +17,18 @@ class Settings(BaseModel):
 
 
 def make_fine() -> str:
+    """Work."""
     return "fine"
 
 
 def make_broken() -> str:
+    """Fail."""
     raise ConnectionError("no database")
 
 
 def workflow_with(resource: Resource | ResourceConfig, kind: type) -> Workflow:
+    """Make a workflow whose only step asks for a resource."""
+
     class Asking(Workflow):
         @step
         async def ask(self, ev: StartEvent, it: Annotated[kind, resource]) -> StopEvent:  # type: ignore[valid-type]

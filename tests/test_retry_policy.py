@@ -356,9 +356,7 @@ def test_ask_refuses_coroutines():
 def test_ask_names_a_policy_that_raises():
     """What a policy raises is the cause of an error that names the policy and the failure of the step."""
     fault = KeyError("mine")
-    with pytest.raises(
-        WorkflowRuntimeError, match=r"Answer raised KeyError\('mine'\).*OSError\('theirs'\)"
-    ) as caught:
+    with pytest.raises(WorkflowRuntimeError, match=r"Answer raised KeyError\('mine'\).*OSError\('theirs'\)") as caught:
         ask(Answer(fault), 0.0, 1, OSError("theirs"), None)
     assert caught.value.__cause__ is fault
 

@@ -137,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         message = getattr(error, "format_message", error.__str__)()
         return _complain(f"{message} (otflow --help says what there is)", _MISUSED)
+    if code == _INTERRUPTED:  # so say the newer versions of typer
+        return _complain("interrupted.", code)
     return code if isinstance(code, int) else 0
 
 

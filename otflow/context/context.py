@@ -6,6 +6,7 @@ idle desk while none does. It never knows workflows, tasks or records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -105,7 +106,7 @@ class Context(Generic[State]):
         """
         return await (self.store.get(key) if default is _MISSING else self.store.get(key, default))
 
-    async def set(self, key: str, value: Any, make_private: bool = False) -> None:  # noqa: FBT001, FBT002
+    async def set(self, key: str, value: Any, make_private: bool = False) -> None:
         """Set the value under a dotted path of the state; `make_private` is accepted and does nothing."""
         del make_private
         await self.store.set(key, value)
@@ -171,7 +172,7 @@ class Context(Generic[State]):
         waiter_event: Event | None = None,
         waiter_id: str | None = None,
         requirements: Mapping[str, Any] | None = None,
-        timeout: float | None = DEFAULT_WAIT,  # noqa: ASYNC109  # the signature of the followed API
+        timeout: float | None = DEFAULT_WAIT,  # the signature of the followed API
     ) -> E2:
         """Stand still until an event of a type comes, from a step or from outside.
 
@@ -196,7 +197,7 @@ class Context(Generic[State]):
         if attempt is None or self._run is None:
             self._require_idle("wait_for_event()")
             return cast("E2", await self._idle.wait(event_type, wanted, timeout))
-        seconds = -1.0 if timeout is DEFAULT_WAIT else timeout
+        seconds = -1.0 if timeout is DEFAULT_WAIT else None if timeout == math.inf else timeout
         return cast("E2", await self._run.wait(event_type, waiter_event, waiter_id, wanted, seconds))
 
     def write_event_to_stream(self, ev: Event | None) -> None:

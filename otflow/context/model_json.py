@@ -58,9 +58,7 @@ def dump_model(model: BaseModel, encode: Encode) -> tuple[dict[str, object], lis
     return dump, list(encoded)
 
 
-def load_model(
-    kind: type[BaseModel], dump: Mapping[str, object], opened: list[str], decode: Encode
-) -> BaseModel:
+def load_model(kind: type[BaseModel], dump: Mapping[str, object], opened: list[str], decode: Encode) -> BaseModel:
     """Return the model that `dump_model` dumped.
 
     Args:
@@ -87,11 +85,7 @@ def load_model(
 def _input_name(kind: type[BaseModel], name: str) -> str:
     """Return the key under which a class takes the value of a field."""
     field = kind.model_fields.get(name)
-    if (
-        field is None
-        or kind.model_config.get("populate_by_name")
-        or kind.model_config.get("validate_by_name")
-    ):
+    if field is None or kind.model_config.get("populate_by_name") or kind.model_config.get("validate_by_name"):
         return name
     alias = field.validation_alias
     return alias if isinstance(alias, str) else name
@@ -105,16 +99,11 @@ def _writes_itself(kind: type[BaseModel]) -> bool:
 @lru_cache(maxsize=1024)
 def _doubtful_fields(kind: type[BaseModel]) -> tuple[tuple[str, object], ...]:
     """Return the fields, with their annotations, whose values have to be looked at one by one."""
-    own = {
-        name for each in kind.__pydantic_decorators__.field_serializers.values() for name in each.info.fields
-    }
+    own = {name for each in kind.__pydantic_decorators__.field_serializers.values() for name in each.info.fields}
     return tuple(
         (name, field.annotation)
         for name, field in kind.model_fields.items()
-        if name not in own
-        and "*" not in own
-        and not _has_serializer(field)
-        and _is_doubtful(field.annotation)
+        if name not in own and "*" not in own and not _has_serializer(field) and _is_doubtful(field.annotation)
     )
 
 

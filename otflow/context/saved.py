@@ -54,7 +54,9 @@ def pack_context(
         saved.run = msgspec.json.decode(_checked(run, "a queued or running event"))
     if leftovers is not None:
         saved.leftovers = msgspec.json.decode(_checked(leftovers, "a collected event"))
-    saved.stream = [StreamItem(kind, msgspec.json.decode(_checked(body, f"the streamed {kind}"))) for kind, body in stream]
+    saved.stream = [
+        StreamItem(kind, msgspec.json.decode(_checked(body, f"the streamed {kind}"))) for kind, body in stream
+    ]
     data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(saved))
     return data
 

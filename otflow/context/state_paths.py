@@ -50,9 +50,7 @@ class StatePathError(OtflowError, ValueError, AttributeError):
     """A path leads nowhere, or to a place that cannot be written."""
 
 
-def get_by_path(
-    state: object, path: str, default: object = ...
-) -> Any:  # the type is that of what was put there
+def get_by_path(state: object, path: str, default: object = ...) -> Any:  # the type is that of what was put there
     """Return what stands at a path.
 
     Args:
@@ -123,9 +121,7 @@ def apply_write(state: StateT, path: str, value: object) -> StateT:
             return value
         if isinstance(value, Mapping):
             return type(state).model_validate(value)
-        raise StatePathError(
-            f"A {type(value).__name__} was recorded as a state of type {type(state).__name__}."
-        )
+        raise StatePathError(f"A {type(value).__name__} was recorded as a state of type {type(state).__name__}.")
     if value is DELETED:
         *way, last = _split(path)
         _delete(get_by_path(state, ".".join(way)), last)
@@ -137,9 +133,7 @@ def apply_write(state: StateT, path: str, value: object) -> StateT:
 def _split(path: str) -> list[str]:
     segments = path.split(".")
     if len(segments) > MAX_DEPTH:
-        raise StatePathError(
-            f"Path length exceeds {MAX_DEPTH} segments: '{path[:50]}...'. Use a shorter one."
-        )
+        raise StatePathError(f"Path length exceeds {MAX_DEPTH} segments: '{path[:50]}...'. Use a shorter one.")
     return segments
 
 

@@ -362,8 +362,7 @@ def _dump_keys(state: BaseModel, serializer: BaseSerializer) -> dict[str, dict[s
             if key not in _MAY_BE_LEFT_OUT:
                 raise SerializationError(f"Failed to serialize state value for key {key}: {error}") from error
             warnings.warn(
-                f"The state's key '{key}' is left out, because it cannot be serialised; set it again after "
-                "loading.",
+                f"The state's key '{key}' is left out, because it cannot be serialised; set it again after loading.",
                 UnserializableKeyWarning,
                 stacklevel=3,
             )
@@ -375,9 +374,7 @@ def _load_state(data: Mapping[str, object], serializer: BaseSerializer) -> BaseM
     if isinstance(data, Mapping) and not data:
         return DictState()
     if isinstance(dump, Mapping) and isinstance(dump.get(_DATA), Mapping):
-        return DictState(
-            **{_DATA: {key: _load_key(key, each, serializer) for key, each in dump[_DATA].items()}}
-        )
+        return DictState(**{_DATA: {key: _load_key(key, each, serializer) for key, each in dump[_DATA].items()}})
     state = serializer.deserialize(dump) if isinstance(dump, str) else None
     if isinstance(state, BaseModel):
         return state

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -84,7 +85,7 @@ def put_into_words(endpoint: Endpoint, question: str, quotes: Sequence[Quote]) -
             data = reply.read(_MAX_REPLY)
     except URLError as error:  # that of HTTP with its status, that of the network with its reason
         raise WordingError(f"{endpoint.host} failed: {error}") from error
-    except (OSError, ValueError) as error:
+    except (HTTPException, OSError, ValueError) as error:
         raise WordingError(f"{endpoint.host} failed: {error!r}") from error
     return _read_reply(endpoint, data, len(quotes))
 

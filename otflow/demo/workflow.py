@@ -283,7 +283,7 @@ def _count(number: int, noun: str) -> str:
 
 def _list_skipped(skipped: Sequence[Lines]) -> str:
     reasons = Counter(each.skipped for each in skipped)
-    return ", ".join(f"{_count(number, 'file')} ({reason})" for reason, number in reasons.items())
+    return ", ".join(f"{_count(number, 'file')} ({reason})" for reason, number in sorted(reasons.items()))
 
 
 def _say_why_empty(corpus: Corpus, files: Sequence[Lines]) -> str:

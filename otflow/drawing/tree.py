@@ -132,11 +132,10 @@ def _draw_title(sheet: _Sheet, run: Run) -> None:
             Piece(verb, "good" if run.outcome == "completed" else "bad" if ended else "wait"),
         )
     )
-    sheet.add("", title)
-    heads = ["waited", "worked"][-sheet.columns :]
-    used = measure_line(sheet.lines[-1])
-    columns = "".join(f"{head:>{_COLUMN}}" for head in heads)
-    sheet.lines[-1] = (*sheet.lines[-1], Piece(" " * max(1, sheet.room - used)), Piece(columns, "faint"))
+    sheet.add("", title, "  ")
+    heads = "".join(f"{head:>{_COLUMN}}" for head in ["waited", "worked"][-sheet.columns :])
+    line: Line = sheet.lines.pop() if measure_line(sheet.lines[-1]) <= sheet.room else ()
+    sheet.lines.append((*line, Piece(" " * (sheet.room - measure_line(line))), Piece(heads, "faint")))
 
 
 def _draw_root(sheet: _Sheet, id: int) -> None:

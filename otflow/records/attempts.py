@@ -92,16 +92,25 @@ class Attempts:
             common, span_id, parent_id, template, record.seq, record.at, kept, invocation, record.attempt, event
         )
         self.open[invocation] = part
-        known = self._emitted.events.get(event)
+        emitted = self._emitted
+        known = emitted.find(event)
         if known is not None:
             body, part.kind, part.queued, emitter = known
             part.input = body()
             if emitter != parent_id:  # that the segment took an event in, its place in the tree says
                 part.emitter = emitter
+        if emitted.held:
+            part.input = emitted.held.pop(invocation, part.input)
         if self._retrying or self._waiting:
             self._refer(part)
         if self.opened is not None:
             self.opened.append(part)
+
+    def hold(self, started: StepStarted) -> None:
+        """Hold what an attempt takes, if its start is not here yet; others may have let go of it by then."""
+        part = self.open.get(started.invocation)
+        if part is None or part.attempt != started.attempt:
+            self._emitted.hold(started.invocation, started.event)
 
     def _make_template(self, step: str) -> Template:
         template = make_template(f"{STEP_SPAN} {step}", {**self._common.attributes(), STEP_NAME: step})
@@ -174,9 +183,13 @@ class Attempts:
 
     def _take(self, part: Part, details: Details, id: int, link: str) -> Body | None:
         """Note that an attempt took a further event, and return its payload if that is known."""
-        body, kind, _, emitter = self._emitted.recall(id)
+        known = self._emitted.find(id)
+        if known is None:
+            details.take(id, "", 0, link)
+            return None
+        body, kind, _, emitter = known
         details.take(id, kind, emitter if emitter != part.parent_id else 0, link)
-        return body
+        return body()
 
     def close(self, finished: list[SpanData]) -> None:
         """Finish the spans that end with the batch."""

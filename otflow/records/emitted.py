@@ -1,7 +1,9 @@
 """The events of a run, remembered for the spans that take them.
 
-An event is remembered weakly: exactly as long as someone else holds its body, who may then still deliver it. So nothing
-here grows with the length of a run, and nobody has to say when an event is no longer needed.
+An event is remembered weakly: as long as someone else holds its body, who may then still deliver it. So nothing here
+grows with the length of a run, and nobody has to say when an event is no longer needed. A trace may be some way behind
+its run, though: then what an attempt takes is held from its begin on, and where an event came from is known for a while
+after its body has gone.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from otflow.records.body import Body
 from otflow.records.codec import decode
 from otflow.records.record import EventBuffered, EventReceived, EventSent
 
-__all__ = ["Emitted", "Event", "Saved", "read_saved"]
+__all__ = ["Emitted", "Event", "Known", "Saved", "read_saved"]
 
 Event: TypeAlias = EventReceived | EventSent | EventBuffered
 """A record under whose number an event is known."""
 
-_FIRST_SWEEP = 64
-_UNKNOWN = (None, "", 0, 0)
+Known: TypeAlias = tuple[weakref.ref[Body], str, int, int]
+"""The payload of an event, its type, when it was emitted, and the span in which that was (0 where unknown)."""
+
+_FIRST_SWEEP = 256  # more than most runs emit, and more than a trace is behind
 
 
 class Saved(msgspec.Struct):
@@ -44,13 +48,15 @@ class Emitted:
     """The events of one run.
 
     Attributes:
-        events: by id the payload (weakly), the type, the time and the span in which it was emitted.
+        held: by invocation the payload that it takes, until the trace comes to its start.
     """
 
-    __slots__ = ("_saved", "_sweep_at", "events")
+    __slots__ = ("_events", "_gone", "_saved", "_sweep_at", "held")
 
     def __init__(self) -> None:
-        self.events: dict[int, tuple[weakref.ref[Body], str, int, int]] = {}
+        self.held: dict[int, Body] = {}
+        self._events: dict[int, Known] = {}
+        self._gone: dict[int, Known] = {}
         self._saved: list[Body] = []
         self._sweep_at = _FIRST_SWEEP
 
@@ -62,21 +68,34 @@ class Emitted:
             body: its payload.
             span_id: the span in which it was emitted; 0 where unknown.
         """
-        events = self.events
+        events = self._events
         events[event.seq] = (weakref.ref(body), event.type, event.at, span_id)
         if len(events) > self._sweep_at:
-            self.events = {id: found for id, found in events.items() if found[0]() is not None}
-            self._sweep_at = 2 * len(self.events) + _FIRST_SWEEP
+            self._sweep()
 
-    def recall(self, id: int) -> tuple[Body | None, str, int, int]:
-        """Return the body, the type, the time and the span of an event; None, "" and 0 where unknown."""
-        found = self.events.get(id)
-        return (found[0](), *found[1:]) if found is not None else _UNKNOWN
+    def _sweep(self) -> None:
+        alive: dict[int, Known] = {}
+        gone: dict[int, Known] = {}
+        for id, known in self._events.items():
+            (gone if known[0]() is None else alive)[id] = known
+        self._events, self._gone = alive, gone
+        self._sweep_at = 2 * len(alive) + _FIRST_SWEEP
+
+    def find(self, id: int) -> Known | None:
+        """Return what is known of an event."""
+        return self._events.get(id) or self._gone.get(id)
+
+    def hold(self, invocation: int, event: int) -> None:
+        """Hold the payload that an invocation takes, if it is known."""
+        known = self._events.get(event)
+        body = known[0]() if known is not None else None
+        if body is not None:
+            self.held[invocation] = body
 
     def adopt(self, saved: Saved) -> None:
         """Begin with the events of saved data. They stay, because nobody else holds these very bodies."""
-        self.events.clear()
-        self._saved.clear()
+        for kept in (self.held, self._events, self._gone, self._saved):
+            kept.clear()
         for raw in saved.events:
             try:
                 event = decode(bytes(raw))

@@ -238,8 +238,8 @@ class StreamWritten(_Fact, frozen=True, tag=True):
 class WaitStarted(_Fact, frozen=True, tag=True):
     """A step waits for an event: the `occurrence`-th time (from 0) under this name in its invocation.
 
-    `due` is when the wait ends unanswered (0: never); `bounded` says that the step chose that time itself, `asked`
-    that a question to the outside goes with it.
+    `due` is when the wait ends unanswered (0: never); `bounded` says that the step chose that time itself or waits
+    beside other work, `asked` that a question to the outside goes with it.
     """
 
     invocation: int

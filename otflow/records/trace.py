@@ -205,8 +205,9 @@ class RunTrace:
                 self._ending = PAUSED
             case RunCompleted():
                 self._end(OK)
-                body, *_ = self._emitted.recall(record.event)
-                if body is not None and not segment.more().outputs:
+                known = self._emitted.find(record.event)
+                body = known[0]() if known is not None else None
+                if body is not None:
                     segment.more().outputs.append(body)
             case RunFailed():
                 self._end(ERROR)

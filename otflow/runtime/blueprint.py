@@ -91,7 +91,9 @@ class Blueprint:
         injector: where resources and services come from.
     """
 
-    def __init__(self, graph: WorkflowGraph, functions: Mapping[str, Callable[..., object]], injector: Injector) -> None:
+    def __init__(
+        self, graph: WorkflowGraph, functions: Mapping[str, Callable[..., object]], injector: Injector
+    ) -> None:
         self.graph = graph
         self.calls = {name: make_call(config, functions[name], injector) for name, config in graph.steps.items()}
         self.keys: dict[type, str] = {}

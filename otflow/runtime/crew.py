@@ -95,8 +95,7 @@ class Crew:
     async def _work(self, task: asyncio.Task[None] | None) -> None:
         driver, context_of_run = self.driver, self.context
         ready, running, dispatcher = driver.ready, driver.state.running, driver.dispatcher
-        calls, revive = driver.blueprint.calls, driver.blueprint.revive
-        turns = since = 0
+        calls, revive, turns, since = driver.blueprint.calls, driver.blueprint.revive, 0, 0
         while ready and turns < _TURN:
             self._inline = True
             started = ready.popleft()
@@ -104,12 +103,12 @@ class Crew:
             if started.at - since > _TURN_NS:
                 turns = _TURN
             failure: BaseException | None = None
-            value: object = None
-            context = self.base.copy()
+            value, context = None, self.base.copy()
             try:
                 received = running[started.invocation].event
-                live = received.body.live
-                event = live if isinstance(live, Event) else revive(received.type, received.body)
+                event = received.body.live
+                if not isinstance(event, Event):
+                    event = revive(received.type, received.body)
                 coroutine = calls[started.step](event, context_of_run)
                 attempt = Attempt(self.link, started, self._past.get(started.invocation) if self._past else None, task)
                 pending = context.run(begin, attempt, dispatcher.enter if dispatcher.scopes else None, coroutine)
@@ -123,8 +122,7 @@ class Crew:
             except BaseException as error:  # the border to user code
                 failure = error
             self._inline = True
-            if self._standing:
-                self._standing.pop(started.invocation, None)
+            self._standing.pop(started.invocation, None)
             if failure is None:
                 self._returned(started, value)
             else:

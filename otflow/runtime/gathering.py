@@ -64,10 +64,10 @@ async def wait(
         WorkflowRuntimeError: the run is stepwise.
     """
     started = attempt.started
-    if driver.state.stepwise:  # it would stand still until another step is released, which waits for this one to return
+    if driver.state.stepwise:  # it would wait for a step that waits for it
         raise WorkflowRuntimeError(
-            f"wait_for_event() in step '{started.step}' is not supported with stepwise execution. Let a step of its own "
-            "take the event."
+            f"wait_for_event() in step '{started.step}' is not supported with stepwise execution. Let a step of its "
+            "own take the event."
         )
     key = driver.blueprint.key(kind)
     waiter = name or f"waiter_{key}_{dict(requirements)}"

@@ -86,9 +86,7 @@ class LocalRun:
         driver.on_end = self._ended
         driver.on_done = self._done
         self._state = driver.state
-        self._dispatcher = dispatcher
-        self._feed = driver.feed
-        self._now = driver.now
+        self._dispatcher, self._feed, self._now = dispatcher, driver.feed, driver.now
 
     # ---------------------------------------------------------------- beginning and end
 
@@ -111,20 +109,18 @@ class LocalRun:
             started.invocation if started is not None else 0,
             carried,
         )
-        records = begin(self._state, input)
-        if records is None:
-            self._feed(input)
-        else:
+        if (records := begin(self._state, input)) is not None:
             driver.act(records)
+        else:
+            self._feed(input)
         if timeout is not None:
             driver.start_deadline(timeout)
         self._begin()
 
     def _begin(self) -> None:
         """Make up for the calls that came while the run waited for a slot."""
-        early, self._early = self._early, []
-        for call in early:
-            call()
+        while self._early:
+            self._early.pop(0)()
 
     def restore(self, snapshot: Body, timeout: float | None) -> None:
         """Go on from saved data."""

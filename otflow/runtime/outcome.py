@@ -61,7 +61,7 @@ def _completed(driver: Driver) -> Outcome:
     if not isinstance(last, StopEvent):
         raise AssertionError("a run completes by a stop event")
     try:
-        return Outcome(last._get_result(), None, last)  # noqa: SLF001  # the hook that the followed API gives users
+        return Outcome(last._get_result(), None, last)  # the hook that the followed API gives users
     except Exception as error:  # users may override it; the run is over all the same
         return Outcome(None, error, last)
 

@@ -151,6 +151,7 @@ class _Traced:
         if segment is None:
             return
         # the fold may not have come to this record yet, but what opens a span is all in it
+        trace.attempts.hold(started)
         id = derive_span_id(trace.common.key, started.seq)
         name = self._names.get(started.step)
         if name is None:

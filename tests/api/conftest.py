@@ -26,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.obj = _bounded(test)
 
 
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of the collections after each test, which have nothing to find there."""
+    gc.collect()
+    gc.freeze()
+
+
 def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @functools.wraps(test)
     async def run(**fixtures: Any) -> None:

@@ -103,7 +103,7 @@ async def test_the_run_goes_on_with_what_the_handler_returns():
 async def test_a_handler_that_names_a_step_goes_first():
     """A handler with `for_steps` covers those steps, the one without covers the rest."""
 
-    class Two_(Workflow):
+    class Covered(Workflow):
         @step
         async def begin(self, ev: StartEvent) -> One | Two:
             if ev.first:
@@ -126,8 +126,8 @@ async def test_a_handler_that_names_a_step_goes_first():
         async def named(self, ev: StepFailedEvent) -> StopEvent:
             return StopEvent(result=("named", ev.step_name))
 
-    assert await Two_().run(first=True) == ("rest", "begin")
-    assert await Two_().run(first=False) == ("named", "middle")
+    assert await Covered().run(first=True) == ("rest", "begin")
+    assert await Covered().run(first=False) == ("named", "middle")
 
 
 async def test_a_step_that_no_handler_covers_fails_the_run():
@@ -440,7 +440,7 @@ def test_wiring_faults_are_refused():
 
     assert Base().validate() is False
     with pytest.raises(
-        WorkflowValidationError, match="Only one wildcard @catch_error handler .* found 2: other, rescue"
+        WorkflowValidationError, match=r"Only one wildcard @catch_error handler .* found 2: other, rescue"
     ):
         Wild().validate()
     with pytest.raises(

@@ -614,7 +614,7 @@ async def test_what_is_no_exception_ends_the_run_too():
             raise Outcome("no")
 
     for late in (False, True):
-        with pytest.raises(WorkflowRuntimeError, match="step 'only': it raised Outcome.*: no") as caught:
+        with pytest.raises(WorkflowRuntimeError, match=r"step 'only': it raised Outcome.*: no") as caught:
             await Raises().run(late=late)
         assert isinstance(caught.value.__cause__, Outcome)
 

@@ -109,12 +109,12 @@ async def test_a_workflow_may_be_replaced():
 async def test_a_default_makes_a_workflow_optional():
     """A parameter with a default is filled by the default, and by what is added once there is something."""
 
-    class Optional_(Workflow):
+    class Filled(Workflow):
         @step
         async def only(self, ev: StartEvent, helper: Workflow = Improve()) -> StopEvent:  # noqa: B008  # what is tested
             return StopEvent(result=await helper.run(text=ev.text))
 
-    workflow = Optional_()
+    workflow = Filled()
     assert await workflow.run(text="x") == "X"
     workflow.add_workflows(helper=Shout())
     assert await workflow.run(text="x") == "x!"

@@ -200,7 +200,7 @@ async def test_subclasses_are_not_accepted():
         async def end(self, ev: One) -> StopEvent:
             return StopEvent()
 
-    with pytest.raises(WorkflowStalledError, match="no step accepts SubOne .*exact type match"):
+    with pytest.raises(WorkflowStalledError, match=r"no step accepts SubOne .*exact type match"):
         await Exact().run()
 
 
@@ -331,7 +331,7 @@ async def test_none_is_no_event():
 
 async def test_optional_returns_may_be_written_in_any_way():
     """`Optional`, `Union` and `|` mean the same."""
-    from typing import Optional, Union  # noqa: PLC0415, UP035  # what is tested
+    from typing import Optional, Union  # noqa: PLC0415  # what is tested
 
     class Old(Workflow):
         @step
@@ -481,7 +481,7 @@ async def test_the_limit_is_per_run():
 async def test_the_limit_is_per_step():
     """A step that is at its limit does not hold up another one."""
 
-    class Two_(Workflow):
+    class Pair(Workflow):
         @step
         async def begin(self, ctx: Context, ev: StartEvent) -> One | Two | None:
             for _ in range(5):
@@ -497,7 +497,7 @@ async def test_the_limit_is_per_step():
         async def end(self, ev: Two) -> StopEvent:
             return StopEvent(result="past")
 
-    assert await Two_().run() == "past"
+    assert await Pair().run() == "past"
 
 
 async def test_a_step_that_never_stands_still_works_alone():
@@ -655,7 +655,7 @@ async def test_two_events_in_a_signature_are_refused():
     """A step takes one event."""
     with pytest.raises(WorkflowValidationError, match="exactly one parameter of type Event but found 2"):
 
-        class Two_(Workflow):
+        class Pair(Workflow):
             @step
             async def both(self, one: One, two: Two) -> StopEvent:
                 return StopEvent()

@@ -161,7 +161,7 @@ async def test_time_stands_still():
 
 
 def test_timers_ring_in_order():
-    """A clock that moves far rings what falls due on the way, in order, each at its time, and not what was called off."""
+    """A clock that moves far rings what falls due on the way, in order, and not what was called off."""
     clock = ManualClock(start=0)
     rung: list[tuple[str, int]] = []
 

@@ -698,7 +698,7 @@ async def test_a_timeout_says_that_nothing_was_active():
     handler = Asks(timeout=3, clock=clock).run()
     await turn()
     clock.advance(3)
-    with pytest.raises(WorkflowTimeoutError, match="timed out after 3 seconds. No steps active"):
+    with pytest.raises(WorkflowTimeoutError, match=r"timed out after 3 seconds\. No steps active"):
         await handler
 
 

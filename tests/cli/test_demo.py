@@ -246,7 +246,7 @@ def test_a_reader_that_has_seen_enough(folder):
         (["demo", "-q", "?!"], '--question "?!" has no word to look for: ask in words.'),
         (["demo", "--folder", "x"], "No such option: --folder (otflow --help says what there is)"),
         (["demo", "-p"], "Option '-p' requires an argument. (otflow --help says what there is)"),
-        (["dome"], "No such command 'dome'. Did you mean 'demo'? (otflow --help says what there is)"),
+        (["play"], "No such command 'play'. (otflow --help says what there is)"),
     ],
 )
 def test_wrong_usage(folder, arguments, complaint):
@@ -281,7 +281,7 @@ def test_what_cannot_be_read_is_left_out(folder):
     assert (done.returncode, done.stderr) == (0, "")
     shown = " ".join(done.stdout.split())
     assert (
-        "of 2 files; left out 2 files (No such file or directory), 1 file (not text in UTF-8), 1 file (not text)"
+        "of 2 files; left out 2 files (No such file or directory), 1 file (not text), 1 file (not text in UTF-8)"
         in shown
     )
     assert check_quotes(section(done.stdout, "Answer"), Path("/")) == 1

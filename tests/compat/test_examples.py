@@ -412,10 +412,12 @@ class Memory:
 
 
 def get_memory() -> Memory:
+    """Make the resource that steps share."""
     return Memory()
 
 
 async def get_model() -> Model:
+    """Make a resource that takes a while."""
     return Model("answer")
 
 
@@ -538,11 +540,13 @@ class MyEvent(Event):
 
 @step(workflow=FreeFlow)
 async def some_step(ev: StartEvent) -> MyEvent:
+    """Begin."""
     return MyEvent(text="free")
 
 
 @step(workflow=FreeFlow)
 async def some_other_step(ev: MyEvent) -> StopEvent:
+    """End."""
     return StopEvent(result=ev.text)
 
 
@@ -581,7 +585,7 @@ async def test_the_time_is_limited():
             await asyncio.Event().wait()
             return StopEvent()
 
-    with pytest.raises(WorkflowTimeoutError, match="timed out after 0.001 seconds"):
+    with pytest.raises(WorkflowTimeoutError, match=r"timed out after 0\.001 seconds"):
         await Slow(timeout=0.001).run()
 
 

@@ -53,8 +53,8 @@ NAMES = {
 MEMBERS = {
     "Checkpoint": "ctx_state id_ input_event last_completed_step output_event",
     "Context": """
-        clear collect_events from_dict get get_result get_step_context is_running retry_info running_steps send_event set
-        store to_dict wait_for_event write_event_to_stream
+        clear collect_events from_dict get get_result get_step_context is_running retry_info running_steps send_event
+        set store to_dict wait_for_event write_event_to_stream
     """,
     "InMemoryStateStore": "clear edit_state from_dict get get_state set set_state to_dict",
     "JsonSerializer": "deserialize serialize",

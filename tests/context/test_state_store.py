@@ -93,7 +93,7 @@ def listening(state=None):
     return store, seen
 
 
-class Stop(Exception):  # noqa: N818  it is no error, it ends an edit
+class Stop(Exception):
     pass
 
 
@@ -136,9 +136,7 @@ async def test_what_is_set_is_got():
     ]
 
 
-@pytest.mark.parametrize(
-    "path", ["gone", "there.gone", "there.0", "row.7", "row.x", "items", "there.name.x", "."]
-)
+@pytest.mark.parametrize("path", ["gone", "there.gone", "there.0", "row.7", "row.x", "items", "there.name.x", "."])
 async def test_what_is_missing_needs_a_default(path):
     """A path that leads nowhere gives the default, or an error with the path and the remedy."""
     store = InMemoryStateStore(DictState(there={"name": None}, row=[1]))
@@ -315,9 +313,7 @@ async def test_a_state_without_defaults_is_named():
     """A class with a field that has no default is refused by name, with the field and the remedy."""
     store = InMemoryStateStore(Needy(name="x"))
     for kind in (WorkflowRuntimeError, ValueError):
-        with pytest.raises(
-            kind, match=r"State must have defaults.*Needy\(\)(.|\n)*name(.|\n)*Give every field"
-        ):
+        with pytest.raises(kind, match=r"State must have defaults.*Needy\(\)(.|\n)*name(.|\n)*Give every field"):
             await store.clear()
     with pytest.raises(WorkflowRuntimeError, match="Needy"):
         make_state(Needy)
@@ -707,16 +703,10 @@ async def test_edits_do_not_lose_each_other():
 # --- reports build the state again --------------------------------------------------------------------------
 
 names = st.sampled_from(["a", "b", "a.b", "b.a.a", "a.0"])
-plain = st.recursive(
-    st.integers(0, 3), lambda x: st.lists(x, max_size=2) | st.dictionaries(names, x, max_size=2)
-)
+plain = st.recursive(st.integers(0, 3), lambda x: st.lists(x, max_size=2) | st.dictionaries(names, x, max_size=2))
 writes = st.tuples(st.just("set"), names, plain)
-edits = st.tuples(
-    st.just("edit"), st.lists(writes, max_size=3), st.booleans(), st.none() | st.sampled_from("ab")
-)
-others = st.tuples(
-    st.sampled_from(["clear", "state"]), st.dictionaries(st.sampled_from("ab"), plain, max_size=2)
-)
+edits = st.tuples(st.just("edit"), st.lists(writes, max_size=3), st.booleans(), st.none() | st.sampled_from("ab"))
+others = st.tuples(st.sampled_from(["clear", "state"]), st.dictionaries(st.sampled_from("ab"), plain, max_size=2))
 
 
 @given(st.lists(writes | edits | others, max_size=8))
@@ -818,9 +808,7 @@ async def test_memory_may_be_left_out():
     assert caught[0].filename == __file__
     assert InMemoryStateStore.from_dict(data, JsonSerializer()).current == DictState(a=1)
     await store.set("memory", [1])
-    assert InMemoryStateStore.from_dict(store.to_dict(JsonSerializer()), JsonSerializer()).current[
-        "memory"
-    ] == [1]
+    assert InMemoryStateStore.from_dict(store.to_dict(JsonSerializer()), JsonSerializer()).current["memory"] == [1]
 
 
 async def test_saving_during_an_edit_saves_what_others_see():

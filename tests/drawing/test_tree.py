@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,7 +108,10 @@ def test_every_invocation_hangs_somewhere(records, data):
 @pytest.mark.parametrize("width", [-1, 0, 10, 39])
 def test_narrow_screens(width):
     """Below 40 columns a drawing is as for 40."""
-    assert draw_run(history("trip"), width=width) == draw_run(history("trip"), width=40)
+    run = msgspec.structs.replace(history("trip"), workflow="TripToManyCities" * 3)
+    lines = draw_run(run, width=width)
+    assert lines == draw_run(run, width=40)
+    assert max(measure_line(line) for line in lines) <= 40
 
 
 # --- single matters -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+from otflow.records.record import WaitStarted
 from tests.drivers import CoreDriver
 from tests.printing import Names
 from tests.scenario import Scenario, Step, read_action
@@ -55,6 +56,7 @@ class _Teller:
         self.names = Names()
         self.dice = Random(0)
         self.unsaved: list[str] = []
+        self.standing: dict[int, int] = {}
         self.told = 0
 
     def add(self, line: str) -> None:
@@ -62,15 +64,18 @@ class _Teller:
         self.scenario.lines.append(line)
         for record in self.core.do(read_action(line), self.names):
             self.names.learn(record)
+            if isinstance(record, WaitStarted) and " beside " not in line:
+                self.standing[record.invocation] = record.seq
 
     def next(self) -> list[str]:
         """Choose what happens next."""
         state, pick = self.core.state, self.dice.choice
         if self.unsaved and pick([True, False]):
             return [f"{self.unsaved.pop(0)} was saved"]
-        if not state.running or self.dice.random() < 0.2:
+        able = sorted(id for id in state.running if self.standing.get(id) not in state.waits)
+        if not able or self.dice.random() < 0.2:
             return self.from_outside()
-        who = self.names.invocations[pick(sorted(state.running))]
+        who = self.names.invocations[pick(able)]
         return getattr(
             self, pick(["returns"] * 3 + ["raises", "sends", "sends", "collects", "collects", "waits", "writes"])
         )(who)
@@ -119,9 +124,11 @@ class _Teller:
         return [f"{who} collects {foreign}{types}{buffer}"]
 
     def waits(self, who: str) -> list[str]:
-        kind = self.dice.choice(["Answer", "Answer", "Answer", "B"]) + self.dice.choice(["", "(k=1)"])
-        within, asking = self.dice.choice(["", " within 3s"]), self.dice.choice(["", " asking Ask"])
-        return [self.moment(), f"{who} waits for {kind} as {self.dice.choice('uvw')}{within}{asking}"]
+        pick = self.dice.choice
+        kind = pick(["Answer", "Answer", "Answer", "B"])
+        name = kind.lower() + pick("uv")  # a name is for one type, as in a step that does the same when it runs again
+        wait = f"waits{pick(['', ' beside'])} for {kind}{pick(['', '(k=1)'])} as {name}"
+        return [self.moment(), f"{who} {wait}{pick(['', ' within 3s'])}{pick(['', ' asking Ask'])}"]
 
     def writes(self, who: str) -> list[str]:
         return [self.dice.choice([f"{who} writes x.y = 5", f"{who} streams Progress{self.fields()}"])]

@@ -465,7 +465,9 @@ def test_odd_records():
     late = [msgspec.structs.replace(r, at=9 * NS) if isinstance(r, EventReceived) else r for r in odd]
     aimed = [msgspec.structs.replace(r, target="b") if isinstance(r, EventSent) else r for r in odd]
     silent = [msgspec.structs.replace(r, returned=False) if isinstance(r, EventSent) else r for r in odd]
-    for records in (back, late, aimed, silent):
+    buffer = drive(make_plan(a="S", b="S"), start(), Collect(0, 3, "default", 2), StepReturned(0, 3, 1))
+    apart = [msgspec.structs.replace(record, at=10 * NS - record.at) for record in buffer]
+    for records in (back, late, aimed, silent, buffer, apart):
         assert to_spans(records) == in_detail(records)
     assert all(span.attributes.get("otflow.queue.duration", 0.0) == 0.0 for span in to_spans(late))
 
@@ -604,16 +606,52 @@ def test_a_long_error():
 
 
 def test_nothing_grows_with_the_run():
-    """A trace remembers an event no longer than the run itself does."""
+    """A trace remembers an event not much longer than the run itself does."""
     state, trace, seen = new_state(make_plan(a="SM"), "run"), None, 0
     batch = advance(state, start())
-    for n in range(500):
+    for n in range(2000):
         trace = trace or RunTrace(batch[0])
+        trace.attempts.hold(batch[-1])
         trace.feed(batch)
-        seen = max(seen, len(trace._emitted.events))
-        id = batch[-1].seq
-        batch = advance(state, returned(id, "M", n=n))
-    assert seen < 100
+        trace.attempts.hold(batch[-1])
+        emitted = trace._emitted
+        seen = max(seen, len(emitted._events) + len(emitted._gone) + len(emitted.held))
+        batch = advance(state, returned(batch[-1].seq, "M", n=n))
+    assert seen < 600
+
+
+def follow(late: int) -> list[SpanData]:
+    """Trace a fan-out and a fan-in by a trace that is up to so many batches behind, and holds nothing of the run."""
+    state, spans = new_state(make_plan(a="S", b="M", c="N"), "run"), []
+    batches = [advance(state, start()), *(advance(state, Send(2, 3, "M", Body({"n": n}))) for n in range(300))]
+    trace = RunTrace(batches[0][0])
+    for batch in batches:
+        spans += trace.feed(batch)
+    batches.clear()
+    working = [id for id, invocation in state.running.items() if invocation.step != "a"]
+    for number in range(600):
+        collecting = state.running[id := working.pop(0)].step == "c"
+        inputs: list[Input] = [Collect(9, id, "default", 300, ("N",) * 300)] * collecting
+        inputs.append(StepReturned(9, id, 1) if collecting else returned(id, "N", n=number))
+        for input in inputs:
+            if batch := advance(state, input):
+                for record in batch:
+                    if isinstance(record, StepStarted):
+                        trace.attempts.hold(record)
+                        working.append(record.invocation)
+                batches.append(batch)
+        if len(batches) >= late:
+            spans += [span for batch in batches for span in trace.feed(batch)]
+            batches.clear()
+    return spans + [span for batch in batches for span in trace.feed(batch)]
+
+
+def test_a_trace_may_be_late():
+    """A trace that is behind its run says the same as one that is not, although the run has let go of its events."""
+    timely = follow(late=1)
+    assert len(timely) == 600
+    assert all(span.attributes["input.value"] for span in timely)
+    assert follow(late=50) == timely
 
 
 # --- what else may come along -------------------------------------------------------------------------------
