@@ -17,7 +17,7 @@ from otflow.context.context import Context
 from otflow.core.inputs import Input, Restore, Start
 from otflow.core.snapshot import Leftovers, carry_out, check_saved, pack, read_leftovers, read_saved
 from otflow.dispatcher import Dispatcher
-from otflow.errors import ContextStateError, WorkflowRuntimeError
+from otflow.errors import ContextSerdeError, ContextStateError, WorkflowRuntimeError, WorkflowValidationError
 from otflow.events import Event, StartEvent
 from otflow.handler import WorkflowHandler
 from otflow.records.body import Body
@@ -68,6 +68,7 @@ def prepare(
         on_done: called when the run has ended.
 
     Raises:
+        WorkflowValidationError: the context is none.
         ContextStateError: the context is in use.
         ContextSerdeError: the context brings a run that this workflow cannot go on with.
         WorkflowRuntimeError: there is no running event loop.
@@ -132,6 +133,11 @@ def _inherit(launch: Launch) -> _Inherited:
 
 
 def _require_free(context: Context[Any], workflow: str) -> None:
+    if not isinstance(context, Context):
+        raise WorkflowValidationError(
+            f"run() of workflow '{workflow}' takes a Context as ctx, not {type(context).__name__}: {context!r:.100}. "
+            "Give the fields of its start event by name: run(field=...)."
+        )
     if context.run is not None and context.run.active:
         raise ContextStateError(
             f"The context is in use by run {context.run.run_id} of workflow '{workflow}', which goes on. Await that "
@@ -152,7 +158,19 @@ def _require_loop(workflow: str) -> None:
 def _check_snapshot(launch: Launch, data: dict[str, Any]) -> Body:
     """Refuse a saved run that this workflow cannot go on with. Who goes on with it says whether stepwise."""
     snapshot = Body(json=msgspec.json.encode({**data, "stepwise": launch.stepwise}))
-    check_saved(read_saved(snapshot), launch.blueprint.plan)
+    saved, plan = read_saved(snapshot), launch.blueprint.plan
+    check_saved(saved, plan)
+    kinds = {event.seq: event.type for event in saved.events}
+    misfits = {
+        f"step '{i.step}' no longer accepts {kinds[i.event]}"
+        for i in (*saved.queued, *saved.delayed)
+        if (route := plan.routes.get(kinds[i.event])) is not None and i.step not in route.steps
+    }
+    if misfits:
+        raise ContextSerdeError(
+            f"The saved run {saved.run} of workflow '{saved.workflow}' cannot go on with workflow '{plan.workflow}': "
+            f"{'; '.join(sorted(misfits))}. Restore it with the workflow that it was saved from."
+        )
     return snapshot
 
 

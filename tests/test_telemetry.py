@@ -89,6 +89,30 @@ async def test_a_run_is_traced(monkeypatch):
     assert not default_dispatcher.failures
 
 
+class Chapters(Workflow):
+    @step
+    async def split(self, ctx: Context, ev: StartEvent) -> Draft | None:
+        for number in range(400):
+            ctx.send_event(Draft(text=str(number)))
+
+    @step(num_workers=1)
+    async def bind(self, ctx: Context, ev: Draft) -> StopEvent | None:
+        return StopEvent() if ctx.collect_events(ev, [Draft] * 400) else None
+
+
+async def test_spans_do_not_depend_on_when_they_are_made():
+    """Each of many short attempts shows what it took, however long its run has let go of that."""
+    provider, exporter = make_provider()
+    configure(tracer_provider=provider)
+    await Chapters().run()
+    spans = [span for span in exporter.get_finished_spans() if span.name == "step bind"]
+    assert [span.attributes["input.value"] for span in spans] == [f'{{"text":"{number}"}}' for number in range(400)]
+    assert spans[-1].attributes["otflow.in.types"] == (f"{__name__}:Draft",) * 400
+    assert {link.context.span_id for link in spans[-1].links} == {
+        span.context.span_id for span in exporter.get_finished_spans() if span.name == "step split"
+    }
+
+
 async def test_a_run_stands_under_the_span_around_it(monkeypatch):
     """A run that is started within a span is part of its trace."""
     provider, exporter = make_provider()

@@ -287,7 +287,10 @@ def describe_failure(error: BaseException) -> Failure:
     """Write an exception down, its stack cut to the last 8,192 characters."""
     kind = type(error)
     stack = "".join(traceback.format_exception(error))[-_MAX_STACK:]
-    return Failure(f"{kind.__module__}.{kind.__qualname__}", str(error), stack)
+    # half a surrogate pair, as in messages about file names, is spelled out: no backend takes it
+    message = str(error).encode("utf-8", "backslashreplace").decode()
+    stack = stack.encode("utf-8", "backslashreplace").decode()
+    return Failure(f"{kind.__module__}.{kind.__qualname__}", message, stack)
 
 
 def _ignore(_: object) -> None:

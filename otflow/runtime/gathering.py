@@ -28,6 +28,8 @@ def collect(
     invocation = state.running.get(id)
     if invocation is None:
         raise ContextStateError(f"collect_events() was called by a task that outlived its step '{started.step}'.")
+    if type(event) not in expected:
+        return None
     may = may_complete(state, id, buffer, len(expected))
     if not may and event is invocation.event.body.live and state.ended is None:
         record = put_aside(state, driver.now(), id, buffer)

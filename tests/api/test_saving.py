@@ -778,3 +778,51 @@ async def test_another_process_goes_on(tmp_path):
 
     saved = await asyncio.to_thread(run)
     assert json.loads(await asyncio.to_thread(run, saved)) == ["Ada", 1]
+
+
+class First(Event):
+    """What the step accepted when the run was saved."""
+
+
+class Second(Event):
+    """What it accepts since, beside that."""
+
+
+def test_a_saved_event_that_its_step_no_longer_accepts_is_refused():
+    """Work for a step whose signature has changed is refused before anything runs; step and event are named."""
+
+    class Before(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> First:
+            return First()
+
+        @step
+        async def work(self, ctx: Context, ev: First) -> StopEvent:
+            await asyncio.Event().wait()
+            return StopEvent()
+
+    class After(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> First | Second:
+            return Second()
+
+        @step
+        async def work(self, ev: Second) -> StopEvent:
+            return StopEvent()
+
+        @step
+        async def other(self, ev: First) -> StopEvent:
+            return StopEvent()
+
+    async def main() -> None:
+        handler = Before().run()
+        async with asyncio.timeout(10):
+            while await handler.ctx.running_steps() != ["work"]:
+                await asyncio.sleep(0)
+        data = json.loads(json.dumps(handler.ctx.to_dict()))
+        await handler.cancel_run()
+        workflow = After()
+        with pytest.raises(ContextSerdeError, match=r"step 'work' no longer accepts .*First"):
+            workflow.run(ctx=Context.from_dict(workflow, data))
+
+    asyncio.run(main())

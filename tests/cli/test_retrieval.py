@@ -161,6 +161,8 @@ def test_nobody_reads_while_the_index_is_written(tmp_path):
     with pytest.raises(sqlite3.OperationalError, match=r"^database is locked$") as caught:
         index.search(["trace"], "all", 5)
     assert is_locked(caught.value)
+    with index._open() as reader:
+        assert reader.execute("PRAGMA busy_timeout").fetchone() == (0,)
     index.commit()
     assert index.search(["traces"], "all", 5) == [Hit("a.txt", 1, f"a {MARK_START}trace{MARK_END} of a run")]
     index.close()

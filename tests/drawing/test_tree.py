@@ -191,6 +191,22 @@ def test_waits_and_held_events():
     ]
 
 
+def test_previews_say_what_is_new():
+    """The fields of an event stand beside it, but for those that an event above it had with the same value."""
+    lines = say(
+        record(EventReceived, "m:In", Body({"k": 1, "name": "x"})),
+        record(StepStarted, 4, 1, "a", 3),
+        record(EventSent, 4, "m:Out", Body({"k": 1, "name": "y"})),
+        record(EventSent, 4, "m:Out", Body({"k": 2, "name": "x"})),
+        record(StepStarted, 7, 1, "b", 5),
+        record(StepStarted, 8, 1, "b", 6),
+        record(EventSent, 8, "m:Out", Body({"k": 2, "name": "z"})),
+        record(StepStarted, 10, 1, "b", 9),
+    )
+    heads = [line.split("▸ ")[1] for line in lines if HEAD.search(line)]
+    assert heads == ["a #4  k=1 name=x", "b #7  name=y", "b #8  k=2", "b #10  name=z"]
+
+
 def test_depth_is_bounded():
     """What lies too deep to be drawn is counted."""
     makers = [START]

@@ -32,6 +32,7 @@ from otflow.core.snapshot import save
 from otflow.core.state import RunState, new_state
 from otflow.records.body import Body
 from otflow.records.capture import FULL, NONE, PREVIEW
+from otflow.records.emitted import Emitted, Saved
 from otflow.records.part import Part
 from otflow.records.record import (
     ContextWritten,
@@ -467,7 +468,8 @@ def test_odd_records():
     silent = [msgspec.structs.replace(r, returned=False) if isinstance(r, EventSent) else r for r in odd]
     buffer = drive(make_plan(a="S", b="S"), start(), Collect(0, 3, "default", 2), StepReturned(0, 3, 1))
     apart = [msgspec.structs.replace(record, at=10 * NS - record.at) for record in buffer]
-    for records in (back, late, aimed, silent, buffer, apart):
+    tardy = [msgspec.structs.replace(r, at=9 * NS) if isinstance(r, EventReceived) else r for r in buffer]
+    for records in (back, late, aimed, silent, buffer, apart, tardy):
         assert to_spans(records) == in_detail(records)
     assert all(span.attributes.get("otflow.queue.duration", 0.0) == 0.0 for span in to_spans(late))
 
@@ -652,6 +654,23 @@ def test_a_trace_may_be_late():
     assert len(timely) == 600
     assert all(span.attributes["input.value"] for span in timely)
     assert follow(late=50) == timely
+
+
+def test_events_that_have_gone():
+    """Where an event came from is known for a while after its payload has gone, and not after a run was restored."""
+    emitted, kept = Emitted(), []
+    for id in range(1, 600):
+        sent = EventSent(id, "run", id, 3, "M", Body(id))
+        kept += [sent] * (id == 300)
+        emitted.remember(sent, sent.body, 7)
+    known = [id for id in range(600) if emitted.find(id) is not None]
+    assert known == [*range(257, 600)]
+    body, *origin = emitted.find(299)
+    assert (body(), *origin) == (None, "M", 299, 7)
+    body, *origin = emitted.find(300)
+    assert (body(), *origin) == (kept[0].body, "M", 300, 7)
+    emitted.adopt(Saved())
+    assert [id for id in range(600) if emitted.find(id) is not None] == []
 
 
 # --- what else may come along -------------------------------------------------------------------------------

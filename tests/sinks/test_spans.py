@@ -490,6 +490,20 @@ def test_processors_hear_of_starts(nested):
     assert from_spans(spans.values()) == house.records
 
 
+def test_processors_hear_once_of_a_late_start():
+    """Of an attempt whose code begins before its record comes, processors hear when it begins, and once."""
+    listener = Listener()
+    house, state = House(listener), new_state(PLAN, "run")
+    house.sink(advance(state, start()))
+    late = advance(state, returned(3, "M"))
+    contextvars.copy_context().run(house.sink.enter, late[-1])
+    assert listener.heard[-1] == ("start", "step b", None)
+    house.sink(late)
+    house.sink(advance(state, returned(6, "Stop")))
+    assert [name for what, name, _ in listener.heard if what == "start"] == ["invoke_workflow Flow", "step a", "step b"]
+    assert house.spans()["step b"].attributes["heard"] == 3
+
+
 def test_a_run_under_a_parent_is_told_of_it():
     """A processor learns under which span of another process a run stands."""
     listener = Listener()
