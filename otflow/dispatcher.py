@@ -63,9 +63,9 @@ class Dispatcher:
         Args:
             sink: a callable that takes a batch of records.
             journal: whether the sink comes first and stops the run when it raises; default False.
-            patient: whether the sink may get batches a little later, several in a row: not before the next turn of
-                the event loop or the 256th batch, but never after the run has paused or ended. What is done for many
-                batches at once is done faster. Default False.
+            patient: whether the sink may get batches a little later, several in a row: when there are 256, when the
+                run pauses or ends, or 10 milliseconds after it began to stand still. What is done for many batches at
+                once is done faster. Default False.
             scope: what has to surround step code for this sink; default nothing.
 
         Returns:

@@ -33,8 +33,7 @@ _STYLES = {
     "mark": "dim",
     "place": "cyan",
 }
-_WIDEST = 120
-_PROSE = 100
+_WIDEST = 100  # columns; the eye loses its way on wider lines
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ASCII_FRAMES = "|/-\\"
 _PER_SECOND = 12
@@ -74,7 +73,7 @@ class Screen:
         line = (Piece(text),) if isinstance(text, str) else text
         start = indent if first is None else first
         head: Line = (Piece(start),) if isinstance(start, str) else start
-        rows = wrap(line, min(self.width, _PROSE) - measure(indent))
+        rows = wrap(line, self.width - measure(indent))
         self.print((*(head if not place else (Piece(indent),)), *row) for place, row in enumerate(rows))
 
     def head(self, text: str) -> None:

@@ -49,6 +49,7 @@ _MAX_STACK = 8192  # characters
 Ending: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
 _ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut)
 _LATE = 256  # batches that patient observers may be behind
+_PATIENCE = 0.01  # seconds that they may be, in a run that stands still
 _URGENT = frozenset({RunStarted, RunPaused, RunResumed, *_ENDINGS})
 _ACTIVE = frozenset({RetryScheduled, StreamWritten, WaitEnded, WaitStarted, *_ENDINGS})
 
@@ -87,7 +88,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._late: list[Sequence[Record]] = []
         self._gathered: list[Record] | None = None  # the last of them, if more single records may join it
-        self._catching_up = False  # a turn of the loop is asked for
+        self._catching_up = False  # a timer runs
 
     # ---------------------------------------------------------------- inputs to records to deeds
 
@@ -149,9 +150,12 @@ class Driver:
         self._gathered = None  # what comes after this batch must not go before it
         if type(records[-1]) in _URGENT or type(records[0]) in _URGENT or len(late) >= _LATE:
             self.catch_up()
-        elif not self._catching_up:
+
+    def rest(self) -> None:
+        """See to it that patient observers get what has gathered, now that others have their turn."""
+        if self._late and not self._catching_up:
             self._catching_up = True
-            self._loop.call_soon(self.catch_up)
+            self._loop.call_later(_PATIENCE, self.catch_up)
 
     def catch_up(self) -> None:
         """Pass on what has gathered for the patient observers."""

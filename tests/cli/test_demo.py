@@ -175,7 +175,7 @@ def test_many_files_are_folded(folder):
 def test_narrow_and_wide(folder, columns):
     """No line is wider than the screen, down to 40 columns, nor wider than is good for reading."""
     done = otflow("demo", "-p", ".", "-q", "How is green tea brewed, pray?", cwd=folder, COLUMNS=str(columns))
-    width = min(max(columns, 40), 120)
+    width = min(max(columns, 40), 100)
     assert [line for line in done.stdout.splitlines() if measure(line) > width] == []
 
 
