@@ -20,6 +20,7 @@ from otflow.records.capture import LEVELS
 __all__ = ["configure", "wire"]
 
 _SDK = "opentelemetry.sdk.trace"
+_UNKNOWN = object()
 
 
 class _Wiring:
@@ -29,6 +30,7 @@ class _Wiring:
         self.lock = Lock()
         self.automatic = True
         self.seen: trace.TracerProvider | None = None
+        self.known: object = _UNKNOWN  # what stood in the place of the global provider when it was last asked for
         self.dispatcher = default_dispatcher
         self.capture = "full"
         self.detach: Callable[[], None] | None = None
@@ -37,6 +39,7 @@ class _Wiring:
     def reset(self, dispatcher: Dispatcher, capture: str, *, automatic: bool) -> None:
         """Begin anew, with nothing attached."""
         self.follow(None)
+        self.known = _UNKNOWN
         self.calls += 1
         self.dispatcher, self.capture, self.automatic = dispatcher, capture, automatic
 
@@ -59,11 +62,14 @@ def wire() -> None:
     """Follow the global tracer provider, unless `configure` named one. Called when a run starts."""
     if not _wiring.automatic or _SDK not in sys.modules:
         return
-    provider = trace.get_tracer_provider()
-    if provider is not _wiring.seen:
-        with _wiring.lock:
-            if _wiring.automatic and provider is not _wiring.seen:
-                _wiring.follow(provider)
+    known = getattr(trace, "_TRACER_PROVIDER", _UNKNOWN)
+    if known is not _UNKNOWN and known is _wiring.known:
+        return  # asking for a provider that is not set looks into the environment, which every run would pay
+    with _wiring.lock:
+        provider = trace.get_tracer_provider()
+        if _wiring.automatic and provider is not _wiring.seen:
+            _wiring.follow(provider)
+        _wiring.known = getattr(trace, "_TRACER_PROVIDER", _UNKNOWN)
 
 
 def configure(

@@ -17,17 +17,29 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, Span, SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from otflow.records.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 from otflow.records.span import SpanData, SpanLink
 
-__all__ = ["LiveSpan", "Notes", "Terms", "open_span"]
+__all__ = ["Kin", "LiveSpan", "Notes", "Terms", "open_span"]
 
 _UNSET = Status(StatusCode.UNSET)
 _NONE: Mapping[str, AttributeValue] = {}
 _OWN = "otflow."
+
+
+class Kin(NamedTuple):
+    """What the identities of all spans of one run have in common."""
+
+    trace_id: int
+    flags: TraceFlags
+    state: TraceState | None
+
+    def identify(self, span_id: int) -> SpanContext:
+        """Return the identity of one of them."""
+        return SpanContext(self.trace_id, span_id, False, self.flags, self.state)  # by place, as names cost
 
 
 class Terms(NamedTuple):
@@ -62,7 +74,8 @@ class LiveSpan(Span):
     """
 
     id: int
-    _context: SpanContext
+    _kin: Kin
+    _known: SpanContext | None = None
     _kind = SpanKind.INTERNAL
     _instrumentation_info = None
     _end_time: int | None = None
@@ -78,6 +91,12 @@ class LiveSpan(Span):
     _recording = True
 
     # There is no __init__, see open_span: constructing a span of the SDK costs more than all that happens in it.
+
+    @property
+    def _context(self) -> SpanContext:  # type: ignore[override]  # made when someone asks; most spans are only kept
+        if self._known is None:
+            self._known = self._kin.identify(self.id)
+        return self._known
 
     def _note(self) -> Notes:
         notes: Notes = self._notes or self.__dict__.setdefault("_notes", Notes(self._limits))
@@ -224,21 +243,19 @@ class LiveSpan(Span):
         self._recording = False
 
 
-def open_span(
-    terms: Terms, context: SpanContext, parent: SpanContext | None, id: int, name: str, start: int
-) -> LiveSpan:
+def open_span(terms: Terms, kin: Kin, parent: SpanContext | None, id: int, name: str, start: int) -> LiveSpan:
     """Make a span that is open.
 
     Args:
         terms: what all spans of the provider have in common.
-        context: the identity of the span.
-        parent: that of its parent, if it has one.
-        id: its span id, which the identity also says, but not as fast.
+        kin: what the identities of the spans of its run have in common.
+        parent: the identity of its parent, if it has one.
+        id: its span id.
         name: its name.
         start: when it starts, in nanoseconds since the epoch.
     """
     span = object.__new__(LiveSpan)
-    span._context = context
+    span._kin = kin
     span._parent = parent
     span.id = id
     span._name = name

@@ -52,7 +52,7 @@ from otflow.records.semconv import (
 )
 from otflow.records.span import SpanData, derive_span_id
 from otflow.records.trace import RunTrace
-from otflow.sinks.live import LiveSpan, Terms, open_span
+from otflow.sinks.live import Kin, LiveSpan, Terms, open_span
 
 __all__ = ["KEPT_PAUSED", "SpanSink", "attach"]
 
@@ -104,18 +104,25 @@ class _Traced:
     """
 
     __slots__ = (
-        "_extra", "_flags", "_handles", "_names", "_parent", "_parent_id", "_processor", "_state", "_telling", "_terms",
-        "_told", "_trace", "_trace_id",
-    )  # fmt: skip
+        "_extra",
+        "_handles",
+        "_kin",
+        "_names",
+        "_parent",
+        "_parent_id",
+        "_processor",
+        "_telling",
+        "_terms",
+        "_told",
+        "_trace",
+    )
 
     def __init__(self, trace: RunTrace, processor: SpanProcessor, terms: Terms, result: SamplingResult) -> None:
         self._trace = trace
-        self._trace_id = trace.common.trace_id
+        self._kin = Kin(trace.common.trace_id, _flags(result), result.trace_state)
         self._names: dict[str, str] = {}
         self._processor = processor
         self._terms = terms
-        self._flags = _flags(result)
-        self._state = result.trace_state
         self._extra = result.attributes
         self._telling = _listens(processor)
         self._parent: SpanContext | None = None
@@ -170,14 +177,11 @@ class _Traced:
         for data in self._trace.close(outcome):
             self._export(data)
 
-    def _identify(self, span_id: int) -> SpanContext:
-        return SpanContext(self._trace_id, span_id, False, self._flags, self._state)  # by place, as names cost
-
     def _make(self, span_id: int, parent_id: int, name: str, start: int) -> LiveSpan:
         if parent_id != self._parent_id:  # mostly the same as the last time
             self._parent_id = parent_id
-            self._parent = self._identify(parent_id) if parent_id else None
-        return open_span(self._terms, self._identify(span_id), self._parent, span_id, name, start)
+            self._parent = self._kin.identify(parent_id) if parent_id else None
+        return open_span(self._terms, self._kin, self._parent, span_id, name, start)
 
     def _tell(self, opened: list[Part]) -> None:
         """Tell the processors of spans that start."""
