@@ -89,7 +89,7 @@ class Crew:
         finally:
             self._inline = False
             self._workers.discard(task)
-            driver.rest()
+            driver.backlog.rest()
             if driver.ready:
                 self.wake()
 
@@ -137,7 +137,7 @@ class Crew:
         """Note that an attempt stands still, and let another worker take what is ready."""
         self._standing[started.invocation] = task
         self._inline = False
-        self.driver.rest()
+        self.driver.backlog.rest()
         if self.driver.ready:
             self.wake()
         if self.driver.ending is not None and task is not None:  # the step ended its own run before it stood still

@@ -28,15 +28,13 @@ from otflow.records.record import (
     RunCancelled,
     RunCompleted,
     RunFailed,
-    RunPaused,
-    RunResumed,
-    RunStarted,
     RunTimedOut,
     StepStarted,
     StreamWritten,
     WaitEnded,
     WaitStarted,
 )
+from otflow.runtime.backlog import Backlog
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock, Timer
 
@@ -48,9 +46,6 @@ _MAX_STACK = 8192  # characters
 
 Ending: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
 _ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut)
-_LATE = 256  # batches that patient observers may be behind
-_PATIENCE = 0.01  # seconds that they may be, in a run that stands still
-_URGENT = frozenset({RunStarted, RunPaused, RunResumed, *_ENDINGS})
 _ACTIVE = frozenset({RetryScheduled, StreamWritten, WaitEnded, WaitStarted, *_ENDINGS})
 
 
@@ -85,10 +80,7 @@ class Driver:
         self.ending: Ending | None = None
         self._timers: dict[tuple[str, int], Timer] = {}
         self._answers: dict[int, asyncio.Future[Event]] = {}
-        self._loop = asyncio.get_running_loop()
-        self._late: list[Sequence[Record]] = []
-        self._gathered: list[Record] | None = None  # the last of them, if more single records may join it
-        self._catching_up = False  # a timer runs
+        self.backlog = Backlog(dispatcher)
 
     # ---------------------------------------------------------------- inputs to records to deeds
 
@@ -122,7 +114,7 @@ class Driver:
             self.stop_for(error)
             return False
         if self.dispatcher.patient:
-            self._defer(records)
+            self.backlog.add(records)
         for tap in self.taps:
             tap(records)
         return True
@@ -132,37 +124,9 @@ class Driver:
         dispatcher = self.dispatcher
         if dispatcher.journals or dispatcher.observers or self.taps:
             return self.commit((record,))
-        gathered = self._gathered
-        if gathered is None:
-            gathered = self._gathered = [record]
-            self._defer(gathered)
-            self._gathered = gathered
-        else:
-            gathered.append(record)
-            if len(gathered) >= _LATE:
-                self.catch_up()
+        if dispatcher.patient:
+            self.backlog.add_one(record)
         return True
-
-    def _defer(self, records: Sequence[Record]) -> None:
-        """Gather a batch for the patient observers; when the run begins, pauses, goes on or ends they get all."""
-        late = self._late
-        late.append(records)
-        self._gathered = None  # what comes after this batch must not go before it
-        if type(records[-1]) in _URGENT or type(records[0]) in _URGENT or len(late) >= _LATE:
-            self.catch_up()
-
-    def rest(self) -> None:
-        """See to it that patient observers get what has gathered, now that others have their turn."""
-        if self._late and not self._catching_up:
-            self._catching_up = True
-            self._loop.call_later(_PATIENCE, self.catch_up)
-
-    def catch_up(self) -> None:
-        """Pass on what has gathered for the patient observers."""
-        self._catching_up = False
-        late, self._late, self._gathered = self._late, [], None
-        if late:
-            self.dispatcher.catch_up(late)
 
     def body(self, value: object) -> Body:
         """Make the payload for a record; its JSON is made now if anyone listens."""
@@ -259,7 +223,7 @@ class Driver:
         records = advance(self.state, Fail(self.now(), describe_failure(fault)))
         self.dispatcher.observe(records)
         if self.dispatcher.patient:
-            self._defer(records)
+            self.backlog.add(records)
         for record in records:
             if isinstance(record, _ENDINGS):
                 self._end(record)

@@ -65,6 +65,13 @@ class Notes:
         self.status = _UNSET
 
 
+def _identify(span: LiveSpan) -> SpanContext:
+    """Return the identity of a span; it is made when someone asks, because most spans are only handed on."""
+    if span.known is None:
+        span.known = span.kin.identify(span.id)
+    return span.known
+
+
 class LiveSpan(Span):
     """The span of a step while it works, and what is exported when it is done.
 
@@ -74,8 +81,9 @@ class LiveSpan(Span):
     """
 
     id: int
-    _kin: Kin
-    _known: SpanContext | None = None
+    kin: Kin
+    known: SpanContext | None = None
+    _context = property(_identify)
     _kind = SpanKind.INTERNAL
     _instrumentation_info = None
     _end_time: int | None = None
@@ -91,12 +99,6 @@ class LiveSpan(Span):
     _recording = True
 
     # There is no __init__, see open_span: constructing a span of the SDK costs more than all that happens in it.
-
-    @property
-    def _context(self) -> SpanContext:  # type: ignore[override]  # made when someone asks; most spans are only kept
-        if self._known is None:
-            self._known = self._kin.identify(self.id)
-        return self._known
 
     def _note(self) -> Notes:
         notes: Notes = self._notes or self.__dict__.setdefault("_notes", Notes(self._limits))
@@ -255,7 +257,7 @@ def open_span(terms: Terms, kin: Kin, parent: SpanContext | None, id: int, name:
         start: when it starts, in nanoseconds since the epoch.
     """
     span = object.__new__(LiveSpan)
-    span._kin = kin
+    span.kin = kin
     span._parent = parent
     span.id = id
     span._name = name
