@@ -85,6 +85,8 @@ class Crew:
             driver.cancel("its task was cancelled")
             raise
         except Exception as error:  # a fault of otflow itself: never a silent hang
+            if driver.ending is not None:  # too late for the run to tell; asyncio reports it
+                raise
             driver.fail(error)
         finally:
             self._inline = False

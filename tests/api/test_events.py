@@ -78,7 +78,7 @@ def test_a_declared_field_is_not_shadowed_by_its_key():
     assert "x" not in event
 
 
-@pytest.mark.parametrize("event", [Event(), Point(x=0), StopEvent(), Event(a=0)])
+@pytest.mark.parametrize("event", [Event(), Point(x=0), StopEvent()])
 def test_events_are_true(event: Event):
     """An event is true in a condition, even when it is empty."""
     assert bool(event) is True
@@ -102,7 +102,9 @@ def test_a_dump_makes_the_event_again():
 def test_json_makes_the_event_again():
     """JSON of an event holds all of it, and reads back as an equal event."""
     event = Point(x=1, extra={"deep": [1, 2]})
-    assert Point.model_validate_json(event.model_dump_json()) == event
+    again = Point.model_validate_json(event.model_dump_json())
+    assert again == event
+    assert again.extra == {"deep": [1, 2]}
 
 
 def test_events_can_be_pickled():

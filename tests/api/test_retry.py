@@ -295,6 +295,8 @@ async def test_a_policy_that_is_no_good_ends_the_run_by_name(policy, says):
     assert says in str(caught.value)
     assert f"Retry policy {type(policy).__module__}.{type(policy).__qualname__}" in str(caught.value)
     assert "next() " in str(caught.value)
+    last = [event async for event in handler.stream_events()][-1]
+    assert (last.step_name, last.exception) == ("fail", caught.value)
 
 
 # --- while it is delayed ------------------------------------------------------------------------------------
@@ -352,6 +354,7 @@ async def test_a_cancelled_run_does_not_retry():
     await until(lambda: tape.all(RunPaused))
     await handler.cancel_run()
     known = len(tape.records)
+    assert not any(timer.call for _, _, timer in clock._timers)  # nor is anything kept for them
     clock.advance(100)
     await turn()
     assert len(tape.records) == known

@@ -179,6 +179,25 @@ async def test_a_typed_state():
     assert type(result) is Totals
 
 
+async def test_a_state_whose_class_only_the_workflow_knows():
+    """The class of the state need not be found by its name: the workflow that it is restored for knows it."""
+
+    class Local(BaseModel):
+        count: int = 0
+
+    class Typed(Workflow):
+        @step
+        async def count(self, ctx: Context[Local], ev: StartEvent) -> StopEvent:
+            async with ctx.store.edit_state() as state:
+                state.count += 1
+            return StopEvent(result=await ctx.store.get_state())
+
+    handler = Typed().run()
+    await handler
+    ctx = restored(workflow := Typed(), handler.ctx)
+    assert await workflow.run(ctx=ctx) == Local(count=2)
+
+
 # --- in the middle of a run ---------------------------------------------------------------------------------
 
 
@@ -201,6 +220,9 @@ async def test_queued_and_running_work_is_done_after_a_restart():
     assert other.seen[0] == gate.seen[1]
     assert tape.all(RunStarted) + tape.all(EventReceived) == []
     assert isinstance(tape.records[0], RunResumed)
+    # once: a further run on that context begins at the start
+    assert await other.run(ctx=ctx) == [0, 1, 2]
+    assert [n for n, _, _ in other.seen[3:]] == [-1, 0, 1, 2]
     # the first one does not know
     gate.gate.set()
     assert await handler == [0, 1, 2]
@@ -476,8 +498,14 @@ async def test_a_run_that_timed_out_can_go_on():
     resumed = other.run(ctx=ctx)
     await until(lambda: other.seen)
     clock.advance(9)
-    other.gate.set()
-    assert await resumed == [0, 1, 2]
+    await turn()
+    assert not resumed.done()
+    saved = again(ctx.to_dict())
+    clock.advance(1)
+    with pytest.raises(WorkflowTimeoutError):
+        await resumed
+    third = Gate(is_open=True, timeout=10, clock=clock)
+    assert await third.run(ctx=Context.from_dict(third, saved)) == [0, 1, 2]
 
 
 async def test_a_failed_run_begins_anew():
@@ -560,6 +588,7 @@ async def test_data_of_another_version_is_refused(data, says):
         lambda data: data.update(run="text"),
         lambda data: data.update(stream=[{"type": 3}]),
         lambda data: data["state"].update(state_data="text", state_module="x"),
+        lambda data: data["state"].update(state_data=3),
         lambda data: data["state"]["state_data"]["_data"].update(x="{not json"),
     ],
 )

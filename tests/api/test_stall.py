@@ -248,6 +248,25 @@ async def test_a_question_to_a_person_is_no_stall():
     assert await handler == "yes"
 
 
+async def test_a_question_is_no_stall_whatever_answers_it():
+    """After a question the outside may send anything, also what steps make themselves."""
+
+    class Talk(Workflow):
+        @step
+        async def ask(self, ev: StartEvent) -> Ask:
+            return Ask()
+
+        @step
+        async def hear(self, ev: A) -> StopEvent | A:
+            return StopEvent(result=ev.n)
+
+    handler = Talk(skip_graph_checks=["reachability"]).run()
+    await turn()
+    assert not handler.done()
+    handler.ctx.send_event(A(n=3))
+    assert await handler == 3
+
+
 async def test_an_event_that_only_the_outside_can_send_is_no_stall():
     """A run with a step that only the outside feeds waits for the outside."""
 
@@ -390,6 +409,25 @@ async def test_a_step_that_waits_beside_its_own_work_is_no_stall():
             pass
 
     assert await Beside().run() == 5
+
+
+async def test_a_wait_that_its_step_has_left_alone_is_over():
+    """A wait in a task that its step did not wait for ends with the step, and hides no other step that works."""
+
+    class Leaves(Workflow):
+        @step
+        async def leave(self, ctx: Context, ev: StartEvent) -> None:
+            tasks.append(asyncio.create_task(ctx.wait_for_event(A)))
+            await asyncio.sleep(0)
+
+        @step
+        async def work(self, ev: StartEvent) -> StopEvent:
+            await turn()
+            return StopEvent(result="done")
+
+    tasks: list[asyncio.Task] = []
+    assert await Leaves().run() == "done"
+    await asyncio.wait(tasks)
 
 
 async def test_a_context_left_with_collected_events_is_no_stall():

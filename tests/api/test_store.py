@@ -84,8 +84,10 @@ async def test_get_gives_the_live_object():
     class Live(Workflow):
         @step
         async def first(self, ctx: Context, ev: StartEvent) -> Tick:
-            await ctx.store.set("names", [])
-            (await ctx.store.get("names")).append("Ada")
+            names: list[str] = []
+            await ctx.store.set("names", names)
+            assert await ctx.store.get("names") is names
+            names.append("Ada")
             return Tick()
 
         @step

@@ -22,7 +22,7 @@ from otflow import (
 from otflow.dispatcher import Dispatcher
 from otflow.records.record import ContextWritten, EventSent, StepStarted, StreamWritten
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import LIMIT, Tape, turn
+from tests.api.tape import LIMIT, Tape, turn, until
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -87,17 +87,19 @@ async def test_a_plain_step_is_limited_like_any_other():
 
         @step(num_workers=2)
         def work(self, ctx: Context, ev: Job) -> StopEvent | None:
-            with lock:
-                inside.append(ev.n)
-                most.append(len(inside))
-            with lock:
-                inside.remove(ev.n)
+            begun.append(ev.n)
+            go_on.wait(LIMIT)
             return StopEvent() if ctx.collect_events(ev, [Job] * 6) else None
 
-    lock, inside, most = threading.Lock(), [], []
-    await Plain().run()
-    assert max(most) <= 2
-    assert len(most) == 6
+    begun, go_on = [], threading.Event()
+    handler = Plain().run()
+    await until(lambda: len(begun) == 2)
+    await turn()
+    assert begun == [0, 1]
+    assert len(handler.ctx.run.driver.state.running) == 2
+    go_on.set()
+    await handler
+    assert len(begun) == 6
 
 
 async def test_context_variables_reach_the_thread_and_do_not_leak():
@@ -164,9 +166,12 @@ async def test_a_plain_step_sends_events():
             return StopEvent() if ev.n == 50 else None
 
     seen: list[int] = []
-    tape = Tape()
+    tape, threads = Tape(), set()
+    tape.dispatcher.attach(lambda _: threads.add(threading.get_ident()))
     await Plain(dispatcher=tape.dispatcher).run()
     assert seen == list(range(51))
+    # whatever thread a step runs in: its records are made in the thread of the loop
+    assert threads == {threading.get_ident()}
     assert {record.invocation for record in tape.all(EventSent)[:51]} == {tape.all(StepStarted)[0].invocation}
 
 

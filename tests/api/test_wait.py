@@ -602,6 +602,19 @@ async def test_a_cancelled_run_ends_its_waits():
     assert seen == ["cancelled"]
 
 
+async def test_a_task_that_still_waits_when_the_run_ends():
+    """A wait in a task that its step has left alone is cancelled with the run, and not left hanging."""
+
+    async def body(ctx):
+        tasks.append(asyncio.create_task(ctx.wait_for_event(Answer)))
+        await asyncio.sleep(0)
+
+    tasks: list[asyncio.Task] = []
+    await Asker(body).run()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+
+
 async def test_wrong_arguments_of_a_wait_are_named():
     """What is no class of events, and a negative time, are refused with what would be right."""
     ctx = Context(Asker(None))

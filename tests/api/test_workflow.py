@@ -864,6 +864,13 @@ async def test_num_concurrent_runs_limits_the_runs_of_an_instance():
     assert workflow.most == 2
 
 
+async def test_a_slot_is_free_again_after_its_run():
+    """Runs of a limited workflow that come one after the other never wait, and make no noise when none waits."""
+    workflow = Greet(num_concurrent_runs=1)
+    for number in range(3):
+        assert await workflow.run(name=str(number)) == f"Hello, {number}!"
+
+
 async def test_without_a_limit_all_runs_go_on_at_once():
     """By default any number of runs goes on at once."""
     workflow = Gated()
