@@ -23,6 +23,7 @@ __all__ = [
     "WorkflowStepDoesNotExistError",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
+    "text_of",
     "wrap_step_error",
 ]
 
@@ -97,8 +98,16 @@ def _twin(kind: type[BaseException]) -> type[WorkflowRuntimeError] | None:
     body = {"__str__": text, "__reduce__": reduce, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     try:
         return type(kind.__name__, (WorkflowRuntimeError, kind), body)
-    except TypeError:
+    except Exception:  # a user's class, or its metaclass, may refuse to be subclassed as it likes
         return None
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, whatever its own `__str__` does."""
+    try:
+        return str(error)
+    except Exception as fault:  # a user's __str__ may raise anything
+        return f"<its text cannot be had: {type(fault).__name__}>"
 
 
 def wrap_step_error(error: Exception, step: str) -> WorkflowRuntimeError:
@@ -118,7 +127,7 @@ def wrap_step_error(error: Exception, step: str) -> WorkflowRuntimeError:
     """
     if isinstance(error, WorkflowRuntimeError):
         return error
-    message = f"Error in step '{step}': {error}"
+    message = f"Error in step '{step}': {text_of(error)}"
     kind = _twin(type(error))  # type: ignore[arg-type]  # classes hash by identity, whatever typeshed says
     wrapped: WorkflowRuntimeError | None = None
     if kind is not None:

@@ -17,7 +17,7 @@ from otflow.context.context import Context
 from otflow.context.current import RunLink
 from otflow.core.express import pass_on, stop
 from otflow.core.inputs import StepRaised, StepReturned
-from otflow.errors import WorkflowRuntimeError
+from otflow.errors import WorkflowRuntimeError, text_of
 from otflow.events import Event, StepFailedEvent
 from otflow.records.body import Body
 from otflow.records.record import EventSent, StepStarted
@@ -257,7 +257,7 @@ class Crew:
                     "asyncio.CancelledError around that await, or let that task finish."
                 )
             else:
-                text += f", which is no Exception: {error}. Raise a subclass of Exception."
+                text += f", which is no Exception: {text_of(error)}. Raise a subclass of Exception."
             fault = WorkflowRuntimeError(text)
             fault.__cause__ = error
             self._raised(started, fault, final=not cancelled)

@@ -18,7 +18,7 @@ from otflow.core.decide import advance
 from otflow.core.inputs import Cancel, DelayOver, Fail, Input, TimeOut, WaitExpired
 from otflow.core.state import RunState, new_state
 from otflow.dispatcher import Dispatcher, Sink
-from otflow.errors import WorkflowRuntimeError
+from otflow.errors import WorkflowRuntimeError, text_of
 from otflow.events import Event
 from otflow.records.body import Body
 from otflow.records.record import (
@@ -214,7 +214,7 @@ class Driver:
             return
         fault = WorkflowRuntimeError(
             f"The journal of run {self.state.run} of workflow '{self.blueprint.graph.name}' refused a record, so the "
-            f"run was stopped before anything was done about it: {type(error).__name__}: {error}. "
+            f"run was stopped before anything was done about it: {type(error).__name__}: {text_of(error)}. "
             "Make the journal writable, then start the run again."
         )
         fault.__cause__ = error
@@ -256,7 +256,7 @@ def describe_failure(error: BaseException) -> Failure:
     kind = type(error)
     stack = "".join(traceback.format_exception(error))[-_MAX_STACK:]
     # half a surrogate pair, as in messages about file names, is spelled out: no backend takes it
-    message = str(error).encode("utf-8", "backslashreplace").decode()
+    message = text_of(error).encode("utf-8", "backslashreplace").decode()
     stack = stack.encode("utf-8", "backslashreplace").decode()
     return Failure(f"{kind.__module__}.{kind.__qualname__}", message, stack)
 

@@ -30,7 +30,15 @@ class Outcome(NamedTuple):
 
 
 def conclude(driver: Driver, ending: Ending) -> Outcome:
-    """Say what the record that ended a run means."""
+    """Say what the record that ended a run means; whatever it takes, a run that is over has an outcome."""
+    try:
+        return _conclude(driver, ending)
+    except Exception as error:  # the stop event of saved data may be one that its class no longer takes
+        last = WorkflowFailedEvent(step_name="", exception=error, attempts=0, elapsed_seconds=0.0)
+        return Outcome(None, error, last)
+
+
+def _conclude(driver: Driver, ending: Ending) -> Outcome:
     match ending:
         case RunCompleted():
             return _completed(driver)

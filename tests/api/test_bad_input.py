@@ -8,6 +8,7 @@ import asyncio
 from typing import Annotated
 
 import pytest
+from pydantic import field_serializer
 
 from otflow import (
     Context,
@@ -26,6 +27,7 @@ from otflow import (
     WorkflowValidationError,
     step,
 )
+from otflow.records.record import EventSent
 from otflow.retry_policy import ConstantDelayRetryPolicy
 from otflow.runtime.clock import ManualClock
 from tests.api.tape import Tape, until
@@ -473,31 +475,36 @@ async def test_a_result_that_cannot_be_had():
         await Ends().run()
 
 
+class Torn(Event):
+    part: int = 0
+
+    @field_serializer("part")
+    def write(self, part):
+        raise RuntimeError("no JSON")
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
 async def test_an_event_that_breaks_when_it_is_written_down():
-    """An event whose serialiser raises does no harm to the run: it is recorded by its type and repr."""
-
-    class Breaks(Event):
-        def __init__(self, **fields):
-            super().__init__(**fields)
-
-        def model_dump(self, **options):
-            raise RuntimeError("no dump")
-
-        def __repr__(self):
-            raise RuntimeError("no repr")
+    """An event whose own code fails when it is serialised does no harm to the run: its record says what it was."""
 
     class Sends(Workflow):
         @step
-        async def first(self, ctx: Context, ev: StartEvent) -> Breaks:
-            await ctx.set("self", self)
-            return Breaks(thing=object())
+        async def first(self, ctx: Context, ev: StartEvent) -> Torn:
+            ctx.write_event_to_stream(Torn())
+            await ctx.set("torn", Torn())
+            return Torn()
 
         @step
-        async def second(self, ev: Breaks) -> StopEvent:
+        async def second(self, ev: Torn) -> StopEvent:
             return StopEvent(result="fine")
 
     tape = Tape()
     assert await Sends(dispatcher=tape.dispatcher).run() == "fine"
+    sent = tape.all(EventSent)[0]
+    assert sent.body.opaque
+    assert b"test_bad_input.Torn" in sent.body.json
 
 
 async def test_nobody_hangs_on_a_step_that_will_not_end():
@@ -525,3 +532,47 @@ async def test_nobody_hangs_on_a_step_that_will_not_end():
     with pytest.raises(WorkflowCancelledByUser):
         await handler
     released.set()
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class NoRepr(Exception):
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+class Final(Exception):
+    def __init_subclass__(cls):
+        raise RuntimeError("final")
+
+
+class Fussy(Exception):
+    def __init__(self, one, *, two):
+        self.both = (one, two)
+
+
+class Locked(Exception):
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize("error", [NoText("a"), NoRepr("a"), Final("a"), Fussy(1, two=2), Locked("a"), UnicodeError()])
+async def test_exceptions_that_are_odd(error):
+    """Whatever class of exception a step raises, the run ends with it as the cause, and nobody hangs."""
+
+    class Odd(Workflow):
+        @step
+        async def odd(self, ev: StartEvent) -> StopEvent:
+            raise error
+
+    tape = Tape()
+    handler = Odd(dispatcher=tape.dispatcher).run()
+    with pytest.raises(WorkflowRuntimeError) as caught:
+        await handler
+    assert caught.value.__cause__ is error
+    assert "Error in step 'odd'" in str(caught.value)
+    assert isinstance(caught.value, type(error)) or isinstance(error, Final | Locked)
+    assert tape.records[-1].error.type == f"{type(error).__module__}.{type(error).__qualname__}"

@@ -25,6 +25,7 @@ from otflow import (
 )
 from otflow.testing import capture_records
 from tests.api.loops import turn, until
+from tests.bounds import run_bounded
 
 
 class One(Event):
@@ -68,7 +69,7 @@ def steps_of(checkpoints: list[Checkpoint]) -> list[str | None]:
     return [checkpoint.last_completed_step for checkpoint in checkpoints]
 
 
-# --- taking: 4.23 -------------------------------------------------------------------------------------------
+# --- taking ----------------------------------------------------------------------------------------------------------
 
 
 async def test_each_step_leaves_a_checkpoint():
@@ -270,7 +271,7 @@ async def test_a_run_can_be_cancelled_during_a_callback():
 
 
 async def test_nothing_is_kept_after_the_end():
-    """When one step ends the run, the checkpoints of the others that wait for their turn are not taken: 4.10."""
+    """When one step ends the run, the checkpoints of the others that wait for their turn are not taken."""
     taken: list[str | None] = []
 
     class Race(Workflow):
@@ -311,7 +312,7 @@ async def test_state_that_cannot_be_saved_fails_the_run():
         await WorkflowCheckpointer(workflow=Odd()).run()
 
 
-# --- going on: 4.23 -----------------------------------------------------------------------------------------
+# --- going on --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_run_goes_on_from_any_checkpoint():
@@ -502,6 +503,6 @@ async def test_a_checkpointer_works_in_one_loop_after_another():
     async def main() -> None:
         await asyncio.gather(checkpointer.run(), checkpointer.run())
 
-    await asyncio.to_thread(asyncio.run, main())
-    await asyncio.to_thread(asyncio.run, main())
+    await asyncio.to_thread(run_bounded, main())
+    await asyncio.to_thread(run_bounded, main())
     assert len(checkpointer.checkpoints) == 4

@@ -33,7 +33,7 @@ class Done(StopEvent):
     total: int
 
 
-# --- 4.1: the mapping face ----------------------------------------------------------------------------------
+# --- the mapping face ----------------------------------------------------------------------------------
 
 
 def test_mapping_covers_undeclared_keys_only():

@@ -221,7 +221,7 @@ async def test_cancel_is_that_of_a_future():
 
 
 async def test_nobody_is_reproached_for_a_cancelled_run():
-    """A cancelled run whose handler is thrown away makes no noise: 4.25."""
+    """A cancelled run whose handler is thrown away makes no noise."""
     handler = Forever().run()
     await turn()
     await handler.cancel_run()
@@ -295,7 +295,7 @@ async def test_events_can_be_sent_through_the_handler():
         await handler.send_event(Go())
 
 
-# --- cancel_run: 4.25 ---------------------------------------------------------------------------------------
+# --- cancel_run ------------------------------------------------------------------------------------------------------
 
 
 async def test_cancel_run_ends_the_run():

@@ -62,11 +62,11 @@ class Tally:
         self.now -= 1
 
 
-# --- routing: 4.3, 4.4, 4.5 ---------------------------------------------------------------------------------
+# --- routing ---------------------------------------------------------------------------------------------------------
 
 
 async def test_an_event_goes_to_every_step_that_accepts_it():
-    """One event is delivered to all accepting steps, as the same object: 4.4."""
+    """One event is delivered to all accepting steps, as the same object."""
     seen: list[tuple[str, Event]] = []
 
     class Both(Workflow):
@@ -95,7 +95,7 @@ async def test_an_event_goes_to_every_step_that_accepts_it():
 
 
 async def test_an_event_can_be_sent_to_one_step():
-    """`step=` restricts an event to that step: 4.4."""
+    """`step=` restricts an event to that step."""
 
     class Choose(Workflow):
         @step
@@ -116,7 +116,7 @@ async def test_an_event_can_be_sent_to_one_step():
 
 
 async def test_a_wrong_target_is_refused_at_the_call():
-    """An unknown step, and one that does not accept the event, are errors of `send_event` itself: 4.4."""
+    """An unknown step, and one that does not accept the event, are errors of `send_event` itself."""
     caught: list[str] = []
 
     class Wrong(Workflow):
@@ -161,7 +161,7 @@ async def test_only_events_can_be_sent():
 
 
 async def test_a_union_lists_the_types_that_a_step_takes():
-    """A parameter with a union takes each of its types: 4.3."""
+    """A parameter with a union takes each of its types."""
 
     class Union(Workflow):
         @step
@@ -189,7 +189,7 @@ async def test_start_events_may_be_in_a_union():
 
 
 async def test_subclasses_are_not_accepted():
-    """A step takes exactly the types that it names; the run that waits for more fails with the reason: 4.3."""
+    """A step takes exactly the types that it names; the run that waits for more fails with the reason."""
 
     class Exact(Workflow):
         @step
@@ -205,7 +205,7 @@ async def test_subclasses_are_not_accepted():
 
 
 async def test_subclasses_are_accepted_on_request():
-    """`accept_event_subclasses=True` takes subclasses too, also one that was made after the workflow: 4.3."""
+    """`accept_event_subclasses=True` takes subclasses too, also one that was made after the workflow."""
 
     class Wide(Workflow):
         @step
@@ -226,7 +226,7 @@ async def test_subclasses_are_accepted_on_request():
 
 
 async def test_undeclared_events_are_routed():
-    """Return annotations are for validation; a type that is not declared is routed all the same: 4.5."""
+    """Return annotations are for validation; a type that is not declared is routed all the same."""
 
     class Secret(Workflow):
         @step
@@ -312,7 +312,7 @@ async def test_events_sent_before_a_failure_count():
 
 
 async def test_none_is_no_event():
-    """A step that returns None gives nothing, and is no dead end if it says so: 4.13."""
+    """A step that returns None gives nothing, and is no dead end if it says so."""
 
     class Gather(Workflow):
         @step
@@ -433,7 +433,7 @@ async def test_a_step_may_return_its_own_input():
     assert isinstance(result, One)
 
 
-# --- workers: 4.11 ------------------------------------------------------------------------------------------
+# --- workers ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("workers", "expected"), [(None, 4), (1, 1), (2, 2), (50, 10)])
@@ -518,6 +518,26 @@ async def test_a_step_that_never_stands_still_works_alone():
 
     await Quick().run()
     assert order == list(range(300))
+
+
+async def test_what_was_sent_comes_before_what_is_returned():
+    """Events reach their step in the order in which they were emitted: those that were sent, then the returned one."""
+    order: list[int] = []
+
+    class Emits(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> One:
+            ctx.send_event(One(number=1))
+            ctx.send_event(One(number=2))
+            return One(number=3)
+
+        @step
+        async def end(self, ev: One) -> StopEvent | None:
+            order.append(ev.number)
+            return StopEvent() if len(order) == 3 else None
+
+    await Emits().run()
+    assert order == [1, 2, 3]
 
 
 async def test_runs_share_the_event_loop():

@@ -73,7 +73,7 @@ class Fan(Workflow):
 
 
 async def test_each_call_releases_one_step():
-    """Nothing runs without a call; each call runs one step and returns what it returned: 4.24."""
+    """Nothing runs without a call; each call runs one step and returns what it returned."""
     workflow = Chain()
     handler = workflow.run(stepwise=True)
     await turn()
@@ -110,7 +110,7 @@ async def test_the_short_loop_of_the_documentation():
 
 
 async def test_sent_events_are_returned_and_held():
-    """Events that a step sends are returned too; nothing goes on before the caller sends them, once: 4.24."""
+    """Events that a step sends are returned too; nothing goes on before the caller sends them, once."""
     handler = Fan().run(stepwise=True)
     steps = 0
     with capture_records() as records:
@@ -127,7 +127,7 @@ async def test_sent_events_are_returned_and_held():
 
 
 async def test_several_ready_steps_do_not_block_each_other():
-    """When several steps are ready, each call releases the next of them: 4.24."""
+    """When several steps are ready, each call releases the next of them."""
 
     class Both(Workflow):
         @step
@@ -242,7 +242,7 @@ async def test_a_call_covers_the_retries_of_its_step():
 
 
 async def test_a_run_can_be_cancelled_between_calls():
-    """`cancel_run` works while nothing is released, and further calls return None: 4.24."""
+    """`cancel_run` works while nothing is released, and further calls return None."""
     handler = Chain().run(stepwise=True)
     await handler.run_step()
     await handler.cancel_run()
@@ -299,7 +299,7 @@ async def test_calls_at_once_come_one_after_the_other():
 
 
 async def test_humans_cannot_be_asked_stepwise():
-    """A workflow that asks the outside cannot be run stepwise, whether it is validated or not: 4.24."""
+    """A workflow that asks the outside cannot be run stepwise, whether it is validated or not."""
 
     class Asks(Workflow):
         @step

@@ -97,14 +97,14 @@ async def test_events_come_while_the_run_goes_on():
 
 
 async def test_events_wait_for_their_reader():
-    """Events that nobody reads are kept, also after the end of the run: 4.8."""
+    """Events that nobody reads are kept, also after the end of the run."""
     handler = Writes().run()
     await handler
     assert await numbers(handler) == [0, 1, 2, StopEvent]
 
 
 async def test_a_pass_that_was_broken_off_can_be_continued():
-    """A second loop goes on where the first one stopped, during the run and after it: 4.9."""
+    """A second loop goes on where the first one stopped, during the run and after it."""
     handler = Writes().run(count=4)
     async for ev in handler.stream_events():
         if ev.number == 1:
@@ -117,7 +117,7 @@ async def test_a_pass_that_was_broken_off_can_be_continued():
 
 
 async def test_a_second_full_pass_is_refused():
-    """A stream that was read to its end is empty for good, and says so: 4.9."""
+    """A stream that was read to its end is empty for good, and says so."""
     handler = Writes().run()
     await numbers(handler)
     for _ in range(2):
@@ -126,7 +126,7 @@ async def test_a_second_full_pass_is_refused():
 
 
 async def test_a_stream_ends_when_the_run_fails():
-    """After a failure the stream ends with an event that carries the exception: 4.9."""
+    """After a failure the stream ends with an event that carries the exception."""
     handler = Writes().run(fail=True)
     streamed = [ev async for ev in handler.stream_events()]
     assert [type(ev) for ev in streamed] == [Note, Note, Note, WorkflowFailedEvent]
@@ -136,7 +136,7 @@ async def test_a_stream_ends_when_the_run_fails():
 
 
 async def test_a_stream_ends_when_the_time_is_over():
-    """After a timeout the stream ends with an event that says how long it was and what was active: 4.9."""
+    """After a timeout the stream ends with an event that says how long it was and what was active."""
     clock = ManualClock()
     handler = Writes(timeout=7, clock=clock).run(count=1, hang=True)
     await turn()
@@ -148,7 +148,7 @@ async def test_a_stream_ends_when_the_time_is_over():
 
 
 async def test_a_stream_ends_when_the_run_is_cancelled():
-    """After a cancellation the stream ends with an event that says so, for a reader that waits: 4.9."""
+    """After a cancellation the stream ends with an event that says so, for a reader that waits."""
     handler = Writes().run(count=1, hang=True)
     reading = asyncio.ensure_future(numbers(handler))
     await turn()
@@ -157,7 +157,7 @@ async def test_a_stream_ends_when_the_run_is_cancelled():
 
 
 async def test_a_stream_ends_when_the_handler_is_cancelled():
-    """To cancel the future ends the stream as well: 4.9."""
+    """To cancel the future ends the stream as well."""
     handler = Writes().run(count=1, hang=True)
     reading = asyncio.ensure_future(numbers(handler))
     await turn()
@@ -166,7 +166,7 @@ async def test_a_stream_ends_when_the_handler_is_cancelled():
 
 
 async def test_a_stream_ends_when_a_waiting_run_is_cancelled():
-    """The stream of a run that never got a slot ends too: 4.9."""
+    """The stream of a run that never got a slot ends too."""
     workflow = Writes(num_concurrent_runs=1)
     first, second = workflow.run(hang=True), workflow.run()
     await second.cancel_run()
@@ -269,7 +269,7 @@ async def test_what_is_written_before_the_slot_is_kept():
 
 
 async def test_a_returned_question_is_streamed():
-    """An InputRequiredEvent that a step returns is written to the stream, once; its answer comes by send_event: 4.6."""
+    """An InputRequiredEvent that a step returns is written to the stream, once; its answer comes by send_event."""
 
     class Asks(Workflow):
         @step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,6 +30,7 @@ from otflow.dispatcher import Dispatcher
 from otflow.records.record import RunStarted
 from otflow.testing import ManualClock
 from tests.api.loops import turn, until
+from tests.bounds import run_bounded
 
 
 class One(Event):
@@ -87,7 +89,7 @@ class Custom(Workflow):
         return End(total=ev.number + 1)
 
 
-# --- construction: 4.7 --------------------------------------------------------------------------------------
+# --- construction ----------------------------------------------------------------------------------------------------
 
 
 def test_no_start_fails_at_construction():
@@ -159,7 +161,7 @@ def test_construction_reports_start_and_stop_together():
 
 
 def test_graph_faults_wait_for_the_run():
-    """A workflow whose events do not meet can be made, and is refused when it is run: 4.7."""
+    """A workflow whose events do not meet can be made, and is refused when it is run."""
 
     class Loose(Workflow):
         @step
@@ -172,7 +174,7 @@ def test_graph_faults_wait_for_the_run():
 
 
 def test_signature_faults_fail_at_import():
-    """A wrong signature is an error where the step is written: 4.7."""
+    """A wrong signature is an error where the step is written."""
     with pytest.raises(WorkflowValidationError, match="at least one parameter annotated as type Event"):
 
         class Wrong(Workflow):
@@ -395,7 +397,7 @@ async def test_checks_can_be_skipped_one_by_one():
 
 
 def test_validate_tells_of_humans():
-    """`validate()` says whether the workflow asks the outside, or takes answers from it: 4.6."""
+    """`validate()` says whether the workflow asks the outside, or takes answers from it."""
 
     class Asks(Workflow):
         @step
@@ -410,7 +412,7 @@ def test_validate_tells_of_humans():
     assert Greet().validate() is False
 
 
-# --- the start event: 4.8 -----------------------------------------------------------------------------------
+# --- the start event -------------------------------------------------------------------------------------------------
 
 
 async def test_keywords_make_the_start_event():
@@ -458,7 +460,7 @@ async def test_a_refused_run_leaves_nothing_behind():
 
 
 async def test_a_run_begins_at_once():
-    """`run` is a plain call; the run goes on without anyone awaiting its handler: 4.8."""
+    """`run` is a plain call; the run goes on without anyone awaiting its handler."""
     seen: list[str] = []
 
     class Note(Workflow):
@@ -486,7 +488,7 @@ def test_a_workflow_runs_in_one_loop_after_another():
         async def main(workflow: Workflow = workflow) -> list[str]:
             return await asyncio.gather(*(workflow.run(name=str(i)) for i in range(3)))
 
-        assert asyncio.run(main()) == asyncio.run(main()) == ["Hello, 0!", "Hello, 1!", "Hello, 2!"]
+        assert run_bounded(main()) == run_bounded(main()) == ["Hello, 0!", "Hello, 1!", "Hello, 2!"]
 
 
 def test_runs_that_a_loop_left_behind_free_their_slot():
@@ -503,8 +505,8 @@ def test_runs_that_a_loop_left_behind_free_their_slot():
         assert await handler.ctx.running_steps() == ["wait"]
         await handler.cancel_run()
 
-    asyncio.run(leave())
-    asyncio.run(again())
+    run_bounded(leave())
+    run_bounded(again())
 
 
 def test_idle_runs_that_a_loop_left_behind_are_over():
@@ -533,23 +535,42 @@ def test_idle_runs_that_a_loop_left_behind_are_over():
         context.send_event(Answer(text="yes"))
         return await handler
 
-    asyncio.run(leave())
+    run_bounded(leave())
     assert workflow.is_done()
     assert not context.is_running
-    assert asyncio.run(again()) == "yes"
+    assert run_bounded(again()) == "yes"
 
 
 def test_runs_of_one_instance_may_go_on_in_several_threads():
     """The limit of runs holds across event loops, and a run goes on in the loop that it was started in."""
-    workflow = Greet(num_concurrent_runs=1)
+    begun, waiting = threading.Event(), threading.Event()
 
-    async def main(name: str) -> list[str]:
-        return await asyncio.gather(*(workflow.run(name=f"{name}{i}") for i in range(20)))
+    class Holds(Workflow):
+        @step
+        async def only(self, ev: StartEvent) -> StopEvent:
+            if ev.first:
+                begun.set()
+                await asyncio.to_thread(waiting.wait)
+            return StopEvent(result=threading.get_ident())
+
+    workflow = Holds(num_concurrent_runs=1)
+
+    async def first() -> bool:
+        return await workflow.run(first=True) == threading.get_ident()
+
+    async def second() -> bool:
+        handler = workflow.run(first=False)
+        await turn()
+        assert await handler.ctx.running_steps() == []
+        waiting.set()
+        return await handler == threading.get_ident()
 
     with ThreadPoolExecutor() as threads:
-        one, two = threads.map(lambda name: asyncio.run(main(name)), "ab")
-    assert one == [f"Hello, a{i}!" for i in range(20)]
-    assert two == [f"Hello, b{i}!" for i in range(20)]
+        one = threads.submit(run_bounded, first())
+        begun.wait()
+        two = threads.submit(run_bounded, second())
+        assert two.result()
+        assert one.result()
 
 
 async def test_runs_have_ids():
@@ -587,7 +608,7 @@ async def test_verbose_prints_steps(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out == ""
 
 
-# --- results: 4.2 -------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_plain_stop_event_gives_its_result():
@@ -631,7 +652,7 @@ async def test_a_subclass_is_accepted_where_stop_event_is_declared():
 
 
 async def test_the_first_stop_event_wins():
-    """The first stop event ends the run; the others are cancelled, and nothing of them counts: 4.10."""
+    """The first stop event ends the run; the others are cancelled, and nothing of them counts."""
     ended: list[str] = []
     records: list[object] = []
 
@@ -801,7 +822,7 @@ async def test_a_step_error_has_two_faces():
 
 
 async def test_a_cancelled_error_of_a_step_fails_the_run():
-    """A CancelledError that comes out of the step's own doing fails the run, and does not hang it: 4.25."""
+    """A CancelledError that comes out of the step's own doing fails the run, and does not hang it."""
 
     class Odd(Workflow):
         @step
@@ -816,7 +837,7 @@ async def test_a_cancelled_error_of_a_step_fails_the_run():
 
 
 async def test_a_cancelled_error_raised_by_hand_fails_the_run():
-    """Likewise when the step raises it before it ever stands still: 4.25."""
+    """Likewise when the step raises it before it ever stands still."""
 
     class Odd(Workflow):
         @step
@@ -827,7 +848,7 @@ async def test_a_cancelled_error_raised_by_hand_fails_the_run():
         await Odd().run()
 
 
-# --- limits of runs: 4.11 -----------------------------------------------------------------------------------
+# --- limits of runs --------------------------------------------------------------------------------------------------
 
 
 class Gated(Workflow):
@@ -956,7 +977,7 @@ async def test_a_stepwise_call_waits_for_the_slot():
     assert [await first, await second] == ["first", "second"]
 
 
-# --- what stays behind: 4.25 --------------------------------------------------------------------------------
+# --- what stays behind -----------------------------------------------------------------------------------------------
 
 
 async def test_nothing_keeps_a_workflow_whose_runs_are_over():
