@@ -8,7 +8,9 @@ An exception raised by a user's step keeps its own type: see `wrap_step_error`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
+from types import GetSetDescriptorType, MemberDescriptorType
 
 __all__ = [
     "ContextSerdeError",
@@ -102,6 +104,17 @@ def _twin(kind: type[BaseException]) -> type[WorkflowRuntimeError] | None:
         return None
 
 
+def _copy_slots(error: BaseException, twin: BaseException) -> None:
+    """Copy what an exception does not keep in its dict: `OSError.filename`, `ImportError.name`, slots of users."""
+    for kind in type(error).__mro__:
+        if kind is BaseException:
+            return
+        for name, place in vars(kind).items():
+            if isinstance(place, GetSetDescriptorType | MemberDescriptorType) and not name.startswith("__"):
+                with suppress(Exception):  # one that is not set, or cannot be
+                    setattr(twin, name, getattr(error, name))
+
+
 def text_of(error: BaseException) -> str:
     """Return the text of an exception, whatever its own `__str__` does."""
     try:
@@ -136,6 +149,7 @@ def wrap_step_error(error: Exception, step: str) -> WorkflowRuntimeError:
             wrapped = kind.__new__(kind, *error.args)
             wrapped.args = error.args
             wrapped.__dict__.update(error.__dict__)
+            _copy_slots(error, wrapped)
             wrapped.__dict__["_otflow_message"] = message
             wrapped.__dict__["_otflow_step"] = step
         except Exception:  # a user's __new__ may do anything; the plain face always works

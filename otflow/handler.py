@@ -60,7 +60,8 @@ class WorkflowHandler(_Future):
             self.exception()  # who cancelled knows; asyncio need not warn that nobody asked
 
     def __str__(self) -> str:
-        return str(self.result()) if self.done() and not self.cancelled() else repr(self)
+        fine = self.done() and not self.cancelled() and self.exception() is None
+        return str(self.result()) if fine else repr(self)
 
     def is_done(self) -> bool:
         """Tell whether the run has ended."""
@@ -68,9 +69,10 @@ class WorkflowHandler(_Future):
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the future and, with it, the run; `asyncio.wait_for` does so when its time is over."""
-        if self._local is not None and not self.done():
-            self._local.driver.cancel("its handler was cancelled")
-        return super().cancel(msg)
+        cancelled = super().cancel(msg)  # first, so that whoever awaits it learns of this, and not of the run's end
+        if self._local is not None and cancelled:
+            self._local.cancel("its handler was cancelled")
+        return cancelled
 
     async def cancel_run(self, *, timeout: float | None = 5.0) -> None:
         """End the run; `await handler` then raises `WorkflowCancelledByUser`.
@@ -82,7 +84,7 @@ class WorkflowHandler(_Future):
         """
         if self._local is None or self.done():
             return
-        self._local.driver.cancel("")
+        self._local.cancel("")
         await asyncio.wait([self], timeout=timeout)
 
     async def stream_events(self, expose_internal: bool = False) -> AsyncGenerator[Event, None]:

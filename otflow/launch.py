@@ -228,7 +228,5 @@ class Slots:
             following, begin = self._waiting.popleft()
             self._taken.add(following)
         loop = following.get_loop()
-        if loop is handler.get_loop():
-            begin()
-        else:
-            loop.call_soon_threadsafe(lambda: following.done() or begin())
+        # not at once: a run that ends while it begins would let the next one begin inside of it, and so on
+        loop.call_soon_threadsafe(lambda: following.done() or begin())

@@ -20,7 +20,7 @@ import msgspec
 from otflow.context.current import CURRENT, RunLink
 from otflow.records.record import StepStarted
 
-__all__ = ["Attempt", "Past", "begin", "call_in_thread", "drive"]
+__all__ = ["Attempt", "Past", "WorkerClosed", "begin", "call_in_thread", "drive"]
 
 
 class Past(NamedTuple):
@@ -98,6 +98,10 @@ def begin(
     return coroutine.send(None)
 
 
+class WorkerClosed(GeneratorExit):
+    """The event loop was closed under a worker; a GeneratorExit that a step raises is another matter."""
+
+
 @types.coroutine
 def drive(
     context: contextvars.Context, coroutine: Coroutine[object, object, object], pending: object
@@ -116,7 +120,7 @@ def drive(
                 value = yield pending
             except GeneratorExit:
                 run(coroutine.close)
-                raise
+                raise WorkerClosed from None
             except BaseException as error:  # cancellation, or what the awaited future holds: the step decides
                 pending = run(throw, error)
             else:

@@ -57,7 +57,7 @@ class Backlog:
         if batch is None:
             batch = [record]
             self.add(batch)
-            self._open = batch
+            self._open = batch if self._batches else None  # unless it has been passed on with the others
         else:
             batch.append(record)
             if len(batch) >= _MOST:

@@ -22,7 +22,7 @@ from otflow.events import Event, StepFailedEvent
 from otflow.records.body import Body
 from otflow.records.record import EventSent, StepStarted
 from otflow.retry_policy import ask
-from otflow.runtime.attempt import Attempt, Past, begin, drive
+from otflow.runtime.attempt import Attempt, Past, WorkerClosed, begin, drive
 from otflow.runtime.driver import Driver, describe_failure
 
 __all__ = ["AfterStep", "Crew"]
@@ -120,7 +120,7 @@ class Crew:
                 turns = since = 0
             except StopIteration as stop:
                 value = stop.value
-            except GeneratorExit:  # the loop was closed under the worker
+            except WorkerClosed:
                 raise
             except BaseException as error:  # the border to user code
                 failure = error
@@ -205,7 +205,9 @@ class Crew:
         if driver.ending is not None:
             return
         id, at = started.invocation, driver.now()
-        began_at, first_at = self._past[id][:2] if id in self._past else (started.at, at)
+        running = driver.state.running.get(id)
+        began_at = running.first_at if running is not None else started.at
+        first_at = self._past[id].first_at if id in self._past else at
         delay: float | None = None
         policy = driver.blueprint.graph.steps[started.step].retry_policy
         if policy is not None and not final:

@@ -130,6 +130,12 @@ class LocalRun:
         if timeout is not None:
             self.driver.start_deadline(timeout)
 
+    def cancel(self, reason: str) -> None:
+        """End the run. One that waits for a slot begins first, so that its records and what is saved are whole."""
+        if not self._state.seq and self.ahead is not None:
+            self._feed(self.ahead())
+        self.driver.cancel(reason)
+
     @property
     def active(self) -> bool:
         """Whether the run has not ended; it may still wait for a slot to begin. It ends with its event loop."""
@@ -153,13 +159,14 @@ class LocalRun:
         """Emit an event, from the step that calls or from outside."""
         key = self.blueprint.keys.get(type(event)) if step is None else None
         if key is None:
-            key = self._check(event, step)
+            key = _check(self.driver, event, step)
         attempt, driver = CURRENT.get(), self.driver
         body = Body(event)
         if driver.dispatcher.listening:
             body.fix()
         if not isinstance(attempt, Attempt) or attempt.run is not self:
-            self._later(self._receive, event, key, body, step or "")
+            if not _is_stale(self, attempt):
+                self._later(self._receive, event, key, body, step or "")
         elif get_ident() != self._thread:
             self._later(self._send, attempt.started, key, body, step or "")
         elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
@@ -167,26 +174,6 @@ class LocalRun:
         elif driver.commit(records) and len(records) > 1:
             driver.ready.append(records[1])  # type: ignore[arg-type]  # the second is a StepStarted
             driver.wake()
-
-    def _check(self, event: Event, step: str | None) -> str:
-        if not isinstance(event, Event):
-            raise WorkflowRuntimeError(
-                f"send_event() takes an Event instance, not {type(event).__name__}: {event!r:.100}. "
-                "Make a subclass of Event for it."
-            )
-        key = self.blueprint.key(type(event))
-        if step is not None:
-            if step not in self._state.lanes:
-                steps = ", ".join(self._state.lanes)
-                raise WorkflowRuntimeError(
-                    f"Step {step} does not exist: the steps of workflow '{self.blueprint.graph.name}' are {steps}."
-                )
-            if step not in self._state.plan.routes[key].steps:
-                takers = ", ".join(self._state.plan.routes[key].steps) or "no step"
-                raise WorkflowRuntimeError(
-                    f"Step {step} does not accept event of type {type(event)}: it is accepted by {takers}."
-                )
-        return key
 
     def _send(self, started: StepStarted, key: str, body: Body, step: str) -> None:
         if started.invocation in self._state.running:
@@ -210,6 +197,8 @@ class LocalRun:
         if driver.dispatcher.listening:
             body.fix()
         id = attempt.started.invocation if isinstance(attempt, Attempt) and attempt.run is self else 0
+        if not id and _is_stale(self, attempt):
+            return
         if get_ident() != self._thread or not state.seq:
             self._later(self._feed, WriteStream(self._now(), id, key, body))
         elif state.ended is None:
@@ -254,6 +243,11 @@ class LocalRun:
         attempt = CURRENT.get()
         if not isinstance(attempt, Attempt):
             raise ContextStateError("wait_for_event() of a running context can be called only inside a step.")
+        if get_ident() != self._thread:
+            raise ContextStateError(
+                f"Step '{attempt.started.step}' is a plain function, in a thread of its own, and cannot wait for an "
+                "event there. Make it an async step."
+            )
         return await wait(self.driver, attempt, kind, question, name, requirements, timeout)
 
     def running_steps(self) -> list[str]:
@@ -296,3 +290,35 @@ class LocalRun:
 
         self._loop.call_soon_threadsafe(ask)
         return answer.result()
+
+
+def _is_stale(run: LocalRun, attempt: object) -> bool:
+    """Tell whether a step of an earlier run of the same context calls, whose word no longer counts."""
+    return isinstance(attempt, Attempt) and attempt.run is not run and attempt.run.context is run.context
+
+
+def _check(driver: Driver, event: Event, step: str | None) -> str:
+    """Return the type key of an event that is sent.
+
+    Raises:
+        WorkflowRuntimeError: it is no event, or the step that it is for does not exist or does not accept it.
+    """
+    if not isinstance(event, Event):
+        raise WorkflowRuntimeError(
+            f"send_event() takes an Event instance, not {type(event).__name__}: {event!r:.100}. "
+            "Make a subclass of Event for it."
+        )
+    key = driver.blueprint.key(type(event))
+    if step is None:
+        return key
+    if step not in driver.state.lanes:
+        steps = ", ".join(driver.state.lanes)
+        raise WorkflowRuntimeError(
+            f"Step {step} does not exist: the steps of workflow '{driver.blueprint.graph.name}' are {steps}."
+        )
+    if step not in (takers := driver.state.plan.routes[key].steps):
+        accepted = ", ".join(takers) or "no step"
+        raise WorkflowRuntimeError(
+            f"Step {step} does not accept event of type {type(event)}: it is accepted by {accepted}."
+        )
+    return key

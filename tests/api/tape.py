@@ -1,9 +1,7 @@
-"""What tests of runs share: a tape of all records, and a loop that goes round until something is so."""
+"""What tests of runs share: a tape of all records."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import TypeVar
 
 from otflow.dispatcher import Dispatcher
@@ -30,15 +28,3 @@ class Tape:
     def names(self) -> list[str]:
         """Return the kinds of all records, in order."""
         return [type(record).__name__ for record in self.records]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let everybody else work until a condition holds; the bound of the test ends what never comes."""
-    while not condition():
-        await asyncio.sleep(0)
-
-
-async def turn(times: int = 20) -> None:
-    """Let everybody else go as far as they can without a clock."""
-    for _ in range(times):
-        await asyncio.sleep(0)

@@ -30,7 +30,8 @@ from otflow import (
 from otflow.records.record import EventSent
 from otflow.retry_policy import ConstantDelayRetryPolicy
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import Tape, until
+from tests.api.loops import until
+from tests.api.tape import Tape
 
 
 class Job(Event):

@@ -1,4 +1,4 @@
-"""4.12: collect_events is first in, first out per type, counts duplicates, keeps what is too much, and never loses."""
+"""`collect_events` is first in, first out per type, counts duplicates, keeps what is too much, and never loses."""
 
 import asyncio
 import itertools
@@ -8,7 +8,8 @@ import pytest
 from otflow import Context, ContextStateError, Event, StartEvent, StopEvent, Workflow, step
 from otflow.records.record import EventBuffered, EventsCollected, EventSent, StepStarted
 from otflow.retry_policy import retry_policy, wait_fixed
-from tests.api.tape import Tape, turn
+from tests.api.loops import turn
+from tests.api.tape import Tape
 
 
 class A(Event):
@@ -387,7 +388,7 @@ async def test_one_attempt_that_asks_twice_counts_its_event_once():
 
 
 async def test_a_collecting_step_that_returns_none_gives_no_event():
-    """4.13: a step that collects is called once for each event, and its None is neither an event nor a dead end."""
+    """A step that collects is called once for each event, and its None is neither an event nor a dead end."""
     tape = Tape()
     workflow = Pairs(A(n=1), B(n=1), dispatcher=tape.dispatcher)
     assert workflow.validate() is False

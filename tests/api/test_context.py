@@ -17,7 +17,8 @@ from otflow import (
 )
 from otflow.retry_policy import RetryInfo, retry_policy, stop_after_attempt, wait_fixed
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import Tape, until
+from tests.api.loops import until
+from tests.api.tape import Tape
 
 
 class Ping(Event):

@@ -17,7 +17,8 @@ from otflow import (
 )
 from otflow.records.record import RunStarted, StepStarted
 from otflow.retry_policy import retry_policy, wait_fixed
-from tests.api.tape import Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import Tape
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -398,7 +399,7 @@ async def test_a_cancelled_step_may_clean_up():
 
 
 async def test_what_a_cancelled_step_still_says_does_not_count():
-    """4.10: events that a step sends, returns or streams after the end of its run go nowhere."""
+    """Events that a step sends, returns or streams after the end of its run go nowhere."""
 
     class Late(Workflow):
         @step

@@ -1,4 +1,4 @@
-"""4.22: resources in steps: made once for a workflow instance, whoever asks first, however many ask at once."""
+"""Resources in steps: made once for a workflow instance, whoever asks first, however many ask at once."""
 
 import asyncio
 import json
@@ -21,7 +21,8 @@ from otflow import (
 from otflow.records.record import StepStarted
 from otflow.resource import ResourceManager
 from otflow.retry_policy import retry_policy, wait_fixed
-from tests.api.tape import Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import Tape
 
 
 class Job(Event):
@@ -48,6 +49,18 @@ class Maker:
         if self.errors:
             raise self.errors.pop(0)
         return self.value
+
+
+class Noted:
+    """A retry policy that keeps what it is asked about, and lets a step fail for good after its third question."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+
+    def next(self, elapsed_time, attempts, error):
+        """Give up in the end."""
+        self.errors.append(error)
+        return 3600 if len(self.errors) < 3 else None
 
 
 def using(resource, kind=object):
@@ -119,6 +132,31 @@ async def test_steps_that_ask_at_once_share_one_call():
     maker.gate.set()
     assert sorted(await handler) == [0, 1, 2, 3, 4, 5]
     assert maker.calls == 1
+
+
+async def test_steps_that_wait_for_one_call_share_its_error():
+    """When the one call of a factory fails, all invocations that wait for it fail with it; none calls it again."""
+    maker, error, noted = Maker(gate=asyncio.Event()), OSError("no connection"), Noted()
+
+    class Fan(Workflow):
+        @step
+        async def fan(self, ctx: Context, ev: StartEvent) -> Job | None:
+            for n in range(3):
+                ctx.send_event(Job(n=n))
+
+        @step(num_workers=3, retry_policy=noted)
+        async def use(self, ev: Job, given: Annotated[object, Resource(maker)]) -> StopEvent:
+            return StopEvent()
+
+    handler = Fan().run()
+    await until(lambda: maker.calls)
+    await turn()
+    maker.errors = [error]
+    maker.gate.set()
+    with pytest.raises(OSError, match="no connection"):
+        await handler
+    assert maker.calls == 1
+    assert noted.errors == [error] * 3
 
 
 async def test_a_factory_may_be_any_callable():

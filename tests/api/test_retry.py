@@ -1,4 +1,4 @@
-"""4.14 and 4.15: how often a failing step is tried, what its policy is told, and what of a failed attempt stays."""
+"""How often a failing step is tried, what its policy is told, and what of a failed attempt stays."""
 
 import asyncio
 import zlib
@@ -28,7 +28,8 @@ from otflow.retry_policy import (
     wait_random,
 )
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import Tape
 
 
 class Job(Event):
@@ -148,7 +149,7 @@ async def test_a_retry_that_succeeds_ends_as_if_nothing_had_been():
 
 
 async def test_plain_steps_retry_too():
-    """4.16: a plain step is tried again like any other."""
+    """A plain step is tried again like any other."""
 
     class Plain(Workflow):
         @step(retry_policy=retry_policy(wait=wait_fixed(0), stop=stop_after_attempt(3)))
@@ -365,7 +366,7 @@ async def test_a_cancelled_run_does_not_retry():
 
 
 async def test_what_a_failed_attempt_did_stays_done():
-    """4.15: events that a failed attempt sent are delivered, and its writes to state and stream stay."""
+    """Events that a failed attempt sent are delivered, and its writes to state and stream stay."""
 
     class Effects(Workflow):
         @step(retry_policy=retry_policy(wait=wait_fixed(0)))

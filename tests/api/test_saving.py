@@ -1,4 +1,4 @@
-"""4.18 and 4.21: a context is saved as JSON in every phase of a run, and goes on in another workflow object."""
+"""A context is saved as JSON in every phase of a run, and goes on in another workflow object."""
 
 import asyncio
 import json
@@ -28,7 +28,8 @@ from otflow import (
 from otflow.records.record import EventReceived, RunResumed, RunStarted, StepStarted, StreamWritten
 from otflow.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import Tape
 
 
 class Ask(InputRequiredEvent):

@@ -19,7 +19,8 @@ from otflow import (
     step,
 )
 from otflow.records.record import EventReceived, EventSent, StepStarted
-from tests.api.tape import LIMIT, Tape, turn
+from tests.api.loops import turn
+from tests.api.tape import LIMIT, Tape
 
 
 class Job(Event):
@@ -79,7 +80,7 @@ class Inbox(Workflow):
 
 
 async def test_all_accepting_steps_get_an_event():
-    """4.4: without a name an event goes to every step that accepts its type, the same object to each."""
+    """Without a name an event goes to every step that accepts its type, the same object to each."""
     got = []
 
     class Both(Workflow):
@@ -112,7 +113,7 @@ async def test_a_step_can_be_named():
 
 
 async def test_a_wrong_name_is_refused_at_the_call():
-    """4.4: a step that does not exist, or does not accept the event, is named by an error of the call itself."""
+    """A step that does not exist, or does not accept the event, is named by an error of the call itself."""
 
     def send(ctx: Context) -> None:
         with pytest.raises(WorkflowRuntimeError, match=r"Step middle does not exist.*are first, left, right"):

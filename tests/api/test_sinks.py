@@ -23,7 +23,8 @@ from otflow.dispatcher import Dispatcher
 from otflow.records.record import EventSent, Record, RunFailed, StepStarted, StreamWritten
 from otflow.retry_policy import retry_policy, wait_fixed
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import LIMIT, Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import LIMIT, Tape
 
 
 class Job(Event):

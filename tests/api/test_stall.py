@@ -21,7 +21,8 @@ from otflow import (
 from otflow.records.record import RunFailed
 from otflow.retry_policy import retry_policy, wait_fixed
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import LIMIT, Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import LIMIT, Tape
 
 
 class A(Event):
@@ -70,7 +71,7 @@ async def stalled(workflow: Workflow) -> str:
 
 
 async def test_an_event_that_nobody_accepts():
-    """4.3: an event of a subclass, which no step accepts, ends the run with its name and the rule."""
+    """An event of a subclass, which no step accepts, ends the run with its name and the rule."""
 
     class Wrong(Workflow):
         @step

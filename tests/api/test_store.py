@@ -11,7 +11,8 @@ from otflow.context import DictState
 from otflow.context.state_store import DELETED, apply_write
 from otflow.records.record import ContextWritten
 from otflow.retry_policy import retry_policy, wait_fixed
-from tests.api.tape import Tape, until
+from tests.api.loops import until
+from tests.api.tape import Tape
 
 
 class Tick(Event):
@@ -79,7 +80,7 @@ async def test_runs_without_a_common_context_share_nothing():
 
 
 async def test_get_gives_the_live_object():
-    """4.20: what get returns is the object in the store, so that changing it changes the state."""
+    """What get returns is the object in the store, so that changing it changes the state."""
 
     class Live(Workflow):
         @step
@@ -178,7 +179,7 @@ async def test_the_annotation_makes_the_state():
 
 
 async def test_a_state_without_defaults_is_named():
-    """4.20: a state class that cannot be made without arguments is reported by its name and its field."""
+    """A state class that cannot be made without arguments is reported by its name and its field."""
 
     class Strict(BaseModel):
         needed: int
@@ -246,7 +247,7 @@ async def test_unrelated_state_classes_are_refused():
 
 
 async def test_an_edit_is_exclusive_across_awaits():
-    """4.20: no update is lost when many workers edit the state and stand still within the edit."""
+    """No update is lost when many workers edit the state and stand still within the edit."""
 
     class Adds(Fan):
         @step(num_workers=8)
@@ -289,7 +290,7 @@ async def test_others_read_the_state_as_it_was_during_an_edit():
 
 
 async def test_writes_within_an_edit_do_not_deadlock():
-    """4.20: the task that edits may use the store as usual, and sees its own changes."""
+    """The task that edits may use the store as usual, and sees its own changes."""
 
     class Nested(Workflow):
         @step

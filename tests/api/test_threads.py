@@ -1,4 +1,4 @@
-"""4.16: plain `def` steps run in threads, where everything that a step may do works as in a coroutine."""
+"""Plain `def` steps run in threads, where everything that a step may do works as in a coroutine."""
 
 import asyncio
 import threading
@@ -22,7 +22,8 @@ from otflow import (
 from otflow.dispatcher import Dispatcher
 from otflow.records.record import ContextWritten, EventSent, StepStarted, StreamWritten
 from otflow.runtime.clock import ManualClock
-from tests.api.tape import LIMIT, Tape, turn, until
+from tests.api.loops import turn, until
+from tests.api.tape import LIMIT, Tape
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -358,7 +359,10 @@ async def test_many_plain_steps_lose_nothing():
             found = ctx.collect_events(ev, [Note] * 100)
             return StopEvent(result=sorted(note.n for note in found)) if found else None
 
-    handler = Plain().run()
+    tape, threads = Tape(), set()
+    tape.dispatcher.attach(lambda _: threads.add(threading.get_ident()))
+    handler = Plain(dispatcher=tape.dispatcher).run()
     written = [event.n async for event in handler.stream_events() if isinstance(event, Note)]
     assert sorted(written) == list(range(100))
     assert await handler == list(range(100))
+    assert threads == {threading.get_ident()}
