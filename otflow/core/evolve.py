@@ -1,4 +1,4 @@
-"""How a record moves the state of its run: the only code that does.
+"""How a record moves the state of its run. Nothing else does, but `express`, which is held to the same result.
 
 Deterministic and in place, O(1) for each record. It trusts its records: `decide` made them for this very state, or
 a reader brought back what `decide` once made.
