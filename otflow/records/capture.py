@@ -86,8 +86,6 @@ def weigh(record: Record) -> tuple[int, int]:
             return 0, len(error.message) + len(error.stack)
         case EventsCollected(events=events):
             return 0, 8 * len(events)
-        case ContextWritten(path=path, value=value):
-            return len(value.json), len(path)
         case _:
             body = _payload(record)
             return (0, 0) if body is None else (len(body.json), 0)
