@@ -155,8 +155,8 @@ class RunTrace:
                 | RunTimedOut()
             ):
                 self._move(record, finished)
-            case StepStarted() | StepCompleted() | EventSent() | ContextWritten() | StreamWritten():
-                raise AssertionError("these are taken before")  # pragma: no cover  # by feed, as the types show
+            case StepStarted() | StepCompleted() | EventSent() | ContextWritten() | StreamWritten():  # pragma: no cover
+                raise AssertionError("feed takes these itself")
             case _:
                 assert_never(record)
 
