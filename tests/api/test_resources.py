@@ -51,6 +51,18 @@ class Maker:
         return self.value
 
 
+class Counted:
+    """An object with a method that counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def make(self) -> int:
+        """Count."""
+        self.calls += 1
+        return self.calls
+
+
 class Noted:
     """A retry policy that keeps what it is asked about, and lets a step fail for good after its third question."""
 
@@ -179,6 +191,17 @@ async def test_a_factory_may_be_any_callable():
     assert await using(Resource(coroutine))().run() == "coroutine"
     assert (await using(Resource(Thing))().run()).name == "class"
     assert await using(Resource(Thing().method))().run() == "method"
+    # each look at a method makes a new object, and it is the same factory all the same
+    maker = Counted()
+
+    class Both(Workflow):
+        @step
+        async def both(
+            self, ev: StartEvent, a: Annotated[int, Resource(maker.make)], b: Annotated[int, Resource(maker.make)]
+        ) -> StopEvent:
+            return StopEvent(result=(a, b))
+
+    assert await Both().run() == (1, 1)
 
 
 async def test_two_factories_of_one_name_are_two_resources():
