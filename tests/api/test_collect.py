@@ -384,7 +384,7 @@ async def test_one_attempt_that_asks_twice_counts_its_event_once():
     assert workflow.found[:2] == [None, None]
 
 
-# --- 4.13 ---------------------------------------------------------------------------------------------------
+# --- collecting steps that return nothing --------------------------------------------------------------------
 
 
 async def test_a_collecting_step_that_returns_none_gives_no_event():

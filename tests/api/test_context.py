@@ -301,7 +301,7 @@ async def test_get_step_context_outside_says_so():
         Context.get_step_context()
 
 
-# --- 4.19: one context, several runs ------------------------------------------------------------------------
+# --- one context, several runs ------------------------------------------------------------------------------
 
 
 async def test_a_context_keeps_its_state_from_run_to_run():
