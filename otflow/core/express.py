@@ -61,9 +61,7 @@ def pass_on(state: RunState, at: int, started: StepStarted, kind: str, body: Bod
     records: list[Record] = [StepCompleted(seq, run, at, id, started.attempt)]
     if old.queue:
         seq += 2 if name else 1
-        following = _start(state, at, seq, old, old.queue.popleft())
-    else:
-        following = None
+    following = _start(state, at, seq, old, old.queue.popleft()) if old.queue else None
     if body is not None:
         sent = EventSent(records[0].seq + 1, run, at, id, kind, body, "", True, False, invocation.recoveries)
         records.append(sent)
