@@ -12,7 +12,8 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.details import Details
 from otflow.records.emitted import Emitted
-from otflow.records.part import Common, Part, Template, make_template
+from otflow.records.part import Common, Part
+from otflow.records.plain import Template
 from otflow.records.record import (
     ContextWritten,
     EventBuffered,
@@ -85,7 +86,7 @@ class Attempts:
     def start(self, record: StepStarted, segment: Part) -> None:
         """Open the span of an attempt."""
         common, invocation, event = self._common, record.invocation, record.event
-        template = self._templates.get(record.step) or self._make_template(record.step)
+        template = self._templates.get(record.step) or self._describe(record.step)
         span_id, parent_id = derive_span_id(common.key, record.seq), segment.span_id
         kept: list[Record] = [record]
         part = Part(
@@ -112,8 +113,8 @@ class Attempts:
         if part is None or part.attempt != started.attempt:
             self._emitted.hold(started.invocation, started.event)
 
-    def _make_template(self, step: str) -> Template:
-        template = make_template(f"{STEP_SPAN} {step}", {**self._common.attributes(), STEP_NAME: step})
+    def _describe(self, step: str) -> Template:
+        template = Template(f"{STEP_SPAN} {step}", {**self._common.attributes(), STEP_NAME: step})
         self._templates[step] = template
         return template
 
@@ -130,7 +131,7 @@ class Attempts:
         if left is None:
             return segment
         common, id = self._common, record.invocation
-        template = self._templates.get(left.step) or self._make_template(left.step)
+        template = self._templates.get(left.step) or self._describe(left.step)
         span_id = derive_span_id(common.key, record.seq)
         part = Part(common, span_id, segment.span_id, template, record.seq, record.at, [], id, left.attempt)
         details = part.more()

@@ -13,20 +13,17 @@ from otflow.records.body import Body
 from otflow.records.capture import Capture
 from otflow.records.codec import encode_all
 from otflow.records.details import CHUNK, MAX_TEXT, Details, join, show
+from otflow.records.plain import JSON, PlainAttributes, Template
 from otflow.records.record import EventBuffered, EventSent, Record, StepCompleted
 from otflow.records.semconv import (
     ATTEMPT,
     BRANCH,
     BUFFERED,
     CONSUMED,
-    IN_IDS,
-    IN_TYPES,
     INPUT_MIME_TYPE,
     INPUT_VALUE,
     INVOCATION_ID,
     OK,
-    OUT_IDS,
-    OUT_TYPES,
     OUTCOME,
     OUTPUT_MIME_TYPE,
     OUTPUT_VALUE,
@@ -41,28 +38,7 @@ from otflow.records.semconv import (
 )
 from otflow.records.span import SpanData, SpanLink, Value
 
-__all__ = ["Common", "Part", "Template", "make_template"]
-
-_JSON = "application/json"
-_ALWAYS: dict[str, Value] = {INPUT_MIME_TYPE: _JSON, OUTPUT_MIME_TYPE: _JSON}
-_PLAIN = (
-    INPUT_VALUE,
-    INPUT_MIME_TYPE,
-    OUTPUT_VALUE,
-    OUTPUT_MIME_TYPE,
-    RECORDS,
-    INVOCATION_ID,
-    ATTEMPT,
-    OUTCOME,
-    QUEUE_DURATION,
-    SEQ_START,
-    SEQ_END,
-    IN_IDS,
-    IN_TYPES,
-    OUT_IDS,
-    OUT_TYPES,
-)
-"""The attributes of an attempt that took one event and returned one, beside the fixed ones."""
+__all__ = ["Common", "Part", "Template"]
 
 
 class Common(msgspec.Struct):
@@ -91,22 +67,6 @@ class Common(msgspec.Struct):
         if self.branch:
             found[BRANCH] = self.branch
         return found
-
-
-class Template(msgspec.Struct, frozen=True):
-    """What the spans of one step have in common: `fixed` attributes, and `plain`: all those of a plain one.
-
-    Whoever copies a dict that has all keys already need not make room for them.
-    """
-
-    name: str
-    fixed: dict[str, Value]
-    plain: dict[str, Value]
-
-
-def make_template(name: str, fixed: dict[str, Value]) -> Template:
-    """Make the template of a step, or of the segments of a run."""
-    return Template(name, fixed, {**fixed, **dict.fromkeys(_PLAIN, ""), **_ALWAYS})
 
 
 class Part(msgspec.Struct, eq=False):
@@ -162,39 +122,40 @@ class Part(msgspec.Struct, eq=False):
 
     def finish(self) -> SpanData:
         """Make the span; the part is of no use after that."""
-        kept, details, input = self.kept, self.details, self.input
-        if details is None and input is not None and len(kept) == 3:  # noqa: PLR2004  started, completed, sent
-            sent = kept[2]
-            if type(sent) is EventSent and type(kept[1]) is StepCompleted and sent.returned and not sent.target:
-                capture, records = self.common.capture, encode_all(kept)
-                given, made = input.json, sent.body.json
-                if len(records) <= capture.full and len(given) <= capture.value >= len(made):
-                    return self._finish_plainly(sent, given, made, records)
-            elif type(sent) is StepCompleted and type(kept[1]) is EventBuffered and not kept[1].expected:
-                capture, records, given = self.common.capture, encode_all(kept), input.json
-                if len(records) <= capture.full and len(given) <= capture.value:
-                    return self._finish_buffered(sent, given, records)
-        return self._finish_with_details(self.more())
-
-    def _finish_buffered(self, completed: StepCompleted, given: bytes, records: bytes) -> SpanData:
-        """Make the span of an attempt that put its event aside and returned nothing."""
+        kept, input = self.kept, self.input
+        if self.details is not None or input is None or len(kept) != 3:  # noqa: PLR2004  started, completed, sent
+            return self._finish_with_details(self.more())
+        _, done, last = kept
+        made, outcome, sent = None, self.outcome, ""
+        if type(last) is EventSent and type(done) is StepCompleted and last.returned and not last.target:
+            made, sent = last.body.json, last.type
+        elif type(last) is StepCompleted and type(done) is EventBuffered and not done.expected:
+            outcome = BUFFERED
+        else:
+            return self._finish_with_details(self.more())
+        capture, records, given = self.common.capture, encode_all(kept), input.json
+        if len(records) > capture.full or len(given) > capture.value or (made and len(made) > capture.value):
+            return self._finish_with_details(self.more())
         waited = self.start - self.queued
-        found = self.template.fixed.copy()
-        found[INPUT_VALUE] = given.decode("utf-8", "replace")
-        found[INPUT_MIME_TYPE] = _JSON
-        found[RECORDS] = records.decode("utf-8", "replace")
-        found[INVOCATION_ID] = self.invocation
-        found[ATTEMPT] = self.attempt
-        found[OUTCOME] = BUFFERED
-        found[QUEUE_DURATION] = waited / 1e9 if waited > 0 else 0.0
-        found[SEQ_START] = self.seq
-        found[SEQ_END] = completed.seq
-        found[IN_IDS] = (self.event,)
-        found[IN_TYPES] = (self.kind,)
-        return self._wrap(completed.at, found)
+        attributes = PlainAttributes(
+            self.template,
+            given,
+            made,
+            records,
+            outcome,
+            self.invocation,
+            self.attempt,
+            waited / 1e9 if waited > 0 else 0.0,
+            self.seq,
+            last.seq,
+            self.event,
+            self.kind,
+            sent,
+        )
+        return self._finish_plainly(last.at, attributes)
 
-    def _wrap(self, end: int, found: dict[str, Value]) -> SpanData:
-        emitter = self.emitter
+    def _finish_plainly(self, end: int, attributes: PlainAttributes) -> SpanData:
+        emitter, self.input, self.kept = self.emitter, None, []  # what users made can go
         return SpanData(
             self.template.name,
             self.common.trace_id,
@@ -202,42 +163,9 @@ class Part(msgspec.Struct, eq=False):
             self.parent_id,
             self.start,
             max(self.start, end),
-            found,
+            attributes,  # type: ignore[arg-type]  # registered as a Mapping, which mypy does not see
             (),
             (SpanLink(emitter, CONSUMED, self.event),) if emitter else (),
-            "unset",
-            "",
-            self.invocation,
-        )
-
-    def _finish_plainly(self, sent: EventSent, given: bytes, made: bytes, records: bytes) -> SpanData:
-        template, event, emitter, seq = self.template, self.event, self.emitter, sent.seq
-        start, end = self.start, sent.at
-        waited = start - self.queued
-        found = template.plain.copy()
-        found[INPUT_VALUE] = given.decode("utf-8", "replace")
-        found[OUTPUT_VALUE] = made.decode("utf-8", "replace")
-        found[RECORDS] = records.decode("utf-8", "replace")
-        found[INVOCATION_ID] = self.invocation
-        found[ATTEMPT] = self.attempt
-        found[OUTCOME] = self.outcome
-        found[QUEUE_DURATION] = waited / 1e9 if waited > 0 else 0.0
-        found[SEQ_START] = self.seq
-        found[SEQ_END] = seq
-        found[IN_IDS] = (event,)
-        found[IN_TYPES] = (self.kind,)
-        found[OUT_IDS] = (seq,)
-        found[OUT_TYPES] = (sent.type,)
-        return SpanData(
-            template.name,
-            self.common.trace_id,
-            self.span_id,
-            self.parent_id,
-            start,
-            max(start, end),
-            found,
-            (),
-            (SpanLink(emitter, CONSUMED, event),) if emitter else (),
             "unset",
             "",
             self.invocation,
@@ -251,11 +179,11 @@ class Part(msgspec.Struct, eq=False):
         limit = self.common.capture.value
         if limit and self.input is not None:
             found[INPUT_VALUE], cut = show(self.input.json, limit)
-            found[INPUT_MIME_TYPE] = _JSON
+            found[INPUT_MIME_TYPE] = JSON
             details.truncated |= cut
         if limit and details.outputs:
             found[OUTPUT_VALUE], cut = show(join(details.outputs, limit), limit)
-            found[OUTPUT_MIME_TYPE] = _JSON
+            found[OUTPUT_MIME_TYPE] = JSON
             details.truncated |= cut
         found[RECORDS] = details.render()
         if self.attempt:

@@ -59,7 +59,7 @@ class SpanData(msgspec.Struct, frozen=True):
     parent_id: int
     start: int
     end: int
-    attributes: dict[str, Value]
+    attributes: Mapping[str, Value]
     events: tuple[SpanEvent, ...] = ()
     links: tuple[SpanLink, ...] = ()
     status: str = "unset"

@@ -14,7 +14,8 @@ from typing import TypeAlias, assert_never
 from otflow.records.attempts import Attempts, OfAttempt
 from otflow.records.capture import FULL, Capture
 from otflow.records.emitted import Emitted, read_saved
-from otflow.records.part import Common, Part, make_template
+from otflow.records.part import Common, Part
+from otflow.records.plain import Template
 from otflow.records.record import (
     CheckpointTaken,
     ContextWritten,
@@ -260,7 +261,7 @@ class RunTrace:
         # counted downwards, because one record may open a segment and an attempt in it
         span_id = derive_span_id(common.key, -record.seq)
         parent = self._anchor or self.parent_id
-        template = make_template(self.name, fixed)
+        template = Template(self.name, fixed)
         segment = Part(common, span_id, parent, template, record.seq, record.at, [])
         if self._last:
             segment.more().link(self._last, RESUMED_FROM)

@@ -97,6 +97,7 @@ class LiveSpan(Span):
     _record_exception = _set_status_on_exception = True
     _notes: Notes | None = None
     _recording = True
+    spoken = False  # whether users have said something, which is among the rest now
 
     # There is no __init__, see open_span: constructing a span of the SDK costs more than all that happens in it.
 
@@ -230,6 +231,7 @@ class LiveSpan(Span):
         notes: Notes | None = self.__dict__.pop("_notes", None)
         if notes is None:
             return
+        span.spoken = True
         own = span._attributes or _NONE
         said = {key: value for key, value in notes.attributes.items() if not (key.startswith(_OWN) and key in own)}
         span._attributes = {**own, **said}
