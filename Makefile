@@ -20,11 +20,12 @@ COVERAGE := $(BIN)/python -m coverage
 COVER_ALL := 90
 PURE := otflow/core/*,otflow/records/*
 
-.PHONY: help demo test check fmt fmt-check lint imports types docs bench clean
+.PHONY: help demo test check fmt fmt-check lint imports types docs dashboards bench clean \
+  stack stack-down demo-traced integration
 
 help: ## list the targets
 	@echo "usage: make <target> [PYTHON=/path/to/python3.11]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## run a workflow and show its trace; needs no server and no key
 	@echo "demo: running otflow demo"
@@ -58,11 +59,32 @@ imports: $(VENV)/.installed-dev ## check that imports point one way
 
 types: $(VENV)/.installed-dev ## check the types
 	@echo "types: checking the package and the user's view of it"
-	@$(BIN)/python -m mypy otflow $(wildcard tests/typing)
+	@$(BIN)/python -m mypy otflow stack $(wildcard tests/typing)
 
 docs: $(VENV)/.installed-dev ## run the examples of README, docs and docstrings; follow the links
 	@echo "docs: running every example, following every link"
 	@$(BIN)/python -m pytest --quiet tests/test_docs.py
+
+dashboards: $(VENV)/.installed ## write the dashboards and rules that are kept in grafana/
+	@echo "dashboards: writing grafana/dashboards and grafana/prometheus/rules"
+	@$(BIN)/otflow dashboards --output grafana
+
+# Collector, Jaeger, Phoenix and Prometheus, as processes on loopback; what they are is made once for the machine.
+
+stack: $(BIN)/python ## start Jaeger, Phoenix, Prometheus and a collector, and say where to look
+	@$(BIN)/python -m stack up
+
+stack-down: $(BIN)/python ## end exactly what `make stack` started
+	@$(BIN)/python -m stack down
+
+demo-traced: $(VENV)/.installed ## run the demo into the stack, and give links to its run
+	@$(BIN)/python -m stack demo
+
+integration: $(VENV)/.installed-dev ## run the tests that need real servers; CI=true: none may be missing
+	@echo "integration: seeing to the servers"
+	@$(BIN)/python -m stack install || [ "$${CI:-}" != true ]
+	@echo "integration: running the tests against them"
+	@$(BIN)/python -m pytest -m integration -o faulthandler_timeout=600 $(ARGS)
 
 bench: $(VENV)/.installed ## measure the speed beside others; ARGS="--quick" and more: see bench/
 	@echo "bench: measuring; close other programs for steady numbers"

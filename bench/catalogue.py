@@ -19,6 +19,7 @@ class Peer:
         variants: what it is measured with; each is passed to the adapter.
         requirements: what pip installs into its environment.
         distributions: whose versions the report names.
+        special: variants that run only the workloads that name them.
         project: whether the environment holds this project itself, installed from the working tree.
     """
 
@@ -26,6 +27,7 @@ class Peer:
     variants: tuple[str, ...]
     requirements: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
     project: bool = False
 
 
@@ -37,6 +39,7 @@ PEERS: dict[str, Peer] = {
             ("idle", "traced"),
             ("opentelemetry-sdk",),
             ("otflow", "opentelemetry-sdk", "pydantic", "msgspec"),
+            special=("encoded",),
             project=True,
         ),
         Peer(
@@ -52,7 +55,13 @@ PEERS: dict[str, Peer] = {
             ("llama-index-workflows", "llama-index-instrumentation", "pydantic"),
         ),
         Peer("prototype", ("untraced",), ("pydantic",), ("pydantic",)),
-        Peer("raw_otel", ("traced",), ("opentelemetry-sdk",), ("opentelemetry-sdk",)),
+        Peer(
+            "raw_otel",
+            ("traced",),
+            ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+            ("opentelemetry-sdk",),
+            special=("encoded",),
+        ),
         Peer("raw_asyncio", ("untraced",)),
     )
 }

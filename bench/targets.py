@@ -97,6 +97,13 @@ TARGETS: tuple[Target, ...] = (
         2,
     ),
     Target(
+        "T4",
+        "chain up to OTLP bytes, traced / raw_otel with the stock encoder",
+        ratio(Cell("otflow", "encoded", "chain_bytes"), Cell("raw_otel", "encoded", "chain_bytes")),
+        "at least",
+        3,
+    ),
+    Target(
         "T7a",
         "short runs one after another, traced / llamaindex untraced",
         against("llamaindex", "short_seq"),

@@ -47,6 +47,7 @@ class Workload:
 
 
 _OURS = frozenset({("otflow", "traced")})
+_ENCODED = frozenset({("otflow", "encoded"), ("raw_otel", "encoded")})
 _CHAIN = "one run of {size:,} steps"
 _FANOUT = "{size:,} events to 16 workers, all collected"
 _SHORT = "{size:,} runs of 3 steps"
@@ -57,6 +58,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("chain", "chain", 1_000, 20, "step", _CHAIN),
         # warmed up until the window of kept spans (10,000) is full, so that its filling is no growth per step
         Workload("chain_long", "chain", 1_000_000, 20_000, "step", _CHAIN, _OURS),
+        Workload("chain_bytes", "chain", 5_000, 1_000, "step", f"{_CHAIN}, up to the bytes of OTLP requests", _ENCODED),
         Workload("short_seq", "short_sequential", 100, 5, "run", f"{_SHORT}, one after another"),
         Workload("short_conc", "short_concurrent", 200, 5, "run", f"{_SHORT}, {IN_FLIGHT} in flight"),
         Workload("fanout", "fanout", 1_000, 10, "event", _FANOUT),

@@ -47,6 +47,7 @@ from otflow.handler import WorkflowHandler
 from otflow.resource import Resource, ResourceConfig, ResourceManager
 from otflow.retry_policy import ConstantDelayRetryPolicy, ExponentialBackoffRetryPolicy, RetryPolicy
 from otflow.service import ServiceManager
+from otflow.tagging import tagged
 from otflow.telemetry import configure
 from otflow.workflow import Workflow
 
@@ -99,4 +100,5 @@ __all__ = [
     "catch_error",
     "configure",
     "step",
+    "tagged",
 ]

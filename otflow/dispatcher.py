@@ -2,7 +2,8 @@
 
 A sink is one callable that takes a batch of records: what one input led to. The journal comes first, and its failure
 stops the run before anything is done about the batch. Observers come after; they cannot harm a run: one that raises
-is counted, and reported once. A dispatcher is made empty and knows none of its sinks.
+is counted, and reported once. A dispatcher is made empty and knows none of its sinks. It says what is to be hidden
+from them (`redact`; None: nothing), and those who make payloads keep to it.
 
 Two questions go the other way, because a span has to be current while a step works: `Scope.enter` is called inside
 the context of each attempt, `Scope.origin` when a run begins.
@@ -11,13 +12,17 @@ the context of each attempt, `Scope.origin` when a run begins.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from functools import partial
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from otflow.records.identity import Whereabouts
+from otflow.redaction import DEFAULT, Redactor
 from otflow.records.record import Record, StepStarted
 
-__all__ = ["Dispatcher", "Scope", "Sink", "default_dispatcher"]
+__all__ = ["Dispatcher", "Live", "Load", "Locator", "Scope", "Sink", "StepLoad", "default_dispatcher"]
 
 _log = logging.getLogger("otflow")
 
@@ -33,6 +38,42 @@ class Scope(Protocol):
 
     def origin(self) -> str:
         """Return the W3C traceparent under which a run that begins now is to stand, or ""."""
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """A scope that knows where a run stands in its trace."""
+
+    def locate(self, run: str, now: int) -> Whereabouts | None:
+        """Return where a run stands at a time (ns since the epoch), for the data that is saved with it, or None."""
+
+
+class StepLoad(NamedTuple):
+    """What a step of a run holds now: invocations with a worker, invocations that wait for one, and its workers."""
+
+    name: str
+    running: int
+    queued: int
+    workers: int
+
+
+class Load(NamedTuple):
+    """What a run holds now: its id, of which workflow it is, whether it is paused, and what each of its steps holds."""
+
+    run: str
+    workflow: str
+    paused: bool
+    steps: tuple[StepLoad, ...]
+
+
+class Live(Protocol):
+    """A run that has begun in this process and has not ended. Any thread may ask."""
+
+    def load(self) -> Load:
+        """Return what it holds now."""
+
+    def takes(self, workflow: str, kind: str) -> bool | None:
+        """Tell whether events of a type have somewhere to go; None if the run is of another workflow."""
 
 
 class Dispatcher:
@@ -52,11 +93,37 @@ class Dispatcher:
         self.observers: tuple[Sink, ...] = ()
         self.patient: tuple[Sink, ...] = ()
         self.scopes: tuple[Scope, ...] = ()
+        self.settles: tuple[Callable[[], None], ...] = ()
+        self.gates: tuple[Callable[[], float], ...] = ()
         self.failures: Counter[str] = Counter()
         self.listening = False
+        self.redact: Redactor | None = DEFAULT
+        self._live: set[weakref.ref[Live]] = set()
+
+    def join(self, run: Live) -> Callable[[], None]:
+        """Count a run among those that go on, as long as it exists; return the function that ends it."""
+        place = weakref.ref(run, self._live.discard)
+        self._live.add(place)
+        return partial(self._live.discard, place)
+
+    def forget_runs(self) -> None:
+        """Forget the runs that go on: they do not in a process that was forked."""
+        self._live.clear()
+
+    def runs(self) -> list[Live]:
+        """Return the runs that go on. Any thread may ask."""
+        # a copy, because that is one step for other threads
+        return [run for place in self._live.copy() if (run := place()) is not None]
 
     def attach(
-        self, sink: Sink, *, journal: bool = False, patient: bool = False, scope: Scope | None = None
+        self,
+        sink: Sink,
+        *,
+        journal: bool = False,
+        patient: bool = False,
+        scope: Scope | None = None,
+        gate: Callable[[], float] | None = None,
+        settle: Callable[[], None] | None = None,
     ) -> Callable[[], None]:
         """Send all records to a sink from now on.
 
@@ -67,6 +134,8 @@ class Dispatcher:
                 run pauses or ends, or 10 milliseconds after it began to stand still. What is done for many batches at
                 once is done faster. Default False.
             scope: what has to surround step code for this sink; default nothing.
+            settle: called when a patient sink has got all the batches that there were, for what is better done once.
+            gate: tells for how many seconds busy runs shall stand back, so that the sink keeps up; default never.
 
         Returns:
             A function that detaches the sink again.
@@ -76,11 +145,16 @@ class Dispatcher:
         if journal:
             self.journals = (*self.journals, sink)
         elif patient:
-            self.patient = (*self.patient, sink)
+            # who makes spans goes first, so that others know which runs have some
+            self.patient = (*self.patient, sink) if scope is None else (sink, *self.patient)
         else:
             self.observers = (*self.observers, sink)
         if scope is not None:
             self.scopes = (*self.scopes, scope)
+        if settle is not None:
+            self.settles = (*self.settles, settle)
+        if gate is not None:
+            self.gates = (*self.gates, gate)
         self.listening = True
 
         def detach() -> None:
@@ -88,6 +162,8 @@ class Dispatcher:
             self.observers = tuple(s for s in self.observers if s is not sink)
             self.patient = tuple(s for s in self.patient if s is not sink)
             self.scopes = tuple(s for s in self.scopes if s is not scope)
+            self.settles = tuple(s for s in self.settles if s is not settle)
+            self.gates = tuple(g for g in self.gates if g is not gate)
             self.listening = bool(self.journals or self.observers or self.patient)
 
         return detach
@@ -123,6 +199,11 @@ class Dispatcher:
                     observer(records)
                 except Exception:  # observers never harm a run
                     self._report(observer)
+        for settle in self.settles:
+            try:
+                settle()
+            except Exception:  # nor does this
+                self._report(settle)
 
     def enter(self, started: StepStarted) -> None:
         """Let every scope prepare the context variables of an attempt."""
@@ -131,6 +212,13 @@ class Dispatcher:
                 scope.enter(started)
             except Exception:  # nor do scopes
                 self._report(scope)
+
+    def hold(self) -> float:
+        """Return for how many seconds a busy run shall stand back, so that all sinks keep up: mostly 0."""
+        try:
+            return max((gate() for gate in self.gates), default=0.0)
+        except Exception:  # as observers
+            return 0.0
 
     def origin(self) -> str:
         """Return the W3C traceparent under which a run that begins now stands, or ""."""
@@ -142,7 +230,17 @@ class Dispatcher:
                 self._report(scope)
         return ""
 
-    def _report(self, observer: Sink | Scope) -> None:
+    def locate(self, run: str, now: int) -> Whereabouts | None:
+        """Return where a run stands in its trace at a time (ns since the epoch), or None if it has none."""
+        for scope in self.scopes:
+            try:
+                if isinstance(scope, Locator) and (found := scope.locate(run, now)) is not None:
+                    return found
+            except Exception:  # nor do scopes
+                self._report(scope)
+        return None
+
+    def _report(self, observer: Sink | Scope | Callable[[], None]) -> None:
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
         self.failures[name] += 1
         if self.failures[name] == 1:

@@ -26,7 +26,9 @@ from otflow.runtime.checkpoints import CheckpointCallback, take_checkpoints
 from otflow.runtime.clock import Clock, SystemClock
 from otflow.runtime.local import LocalRun
 from otflow.runtime.stepwise import Stepper
+from otflow.runtime.telling import tell_about, tell_leftovers, tell_snapshot
 from otflow.runtime.watch import narrate
+from otflow.tagging import find_about
 
 __all__ = ["Launch", "Slots", "prepare"]
 
@@ -86,6 +88,7 @@ def prepare(
         handler.settle(result, error)
         on_done(handler)
 
+    about = tell_about(launch.dispatcher.redact, find_about())
     local = LocalRun(blueprint, launch.dispatcher, clock, run_id, context, settle)
     context.attach(local)
     if launch.verbose:
@@ -98,13 +101,13 @@ def prepare(
 
     def ahead() -> Input:
         if start is not None:
-            key = blueprint.key(type(start))
-            return Start(clock.now(), key, Body(start), launch.timeout, launch.stepwise, carried=carried)
+            key, body = blueprint.key(type(start)), Body(start, None, launch.dispatcher.redact)
+            return Start(clock.now(), key, body, launch.timeout, launch.stepwise, carried=carried, about=about)
         return Restore(clock.now(), snapshot or Body())
 
     def begin() -> None:
         if start is not None:
-            local.start(start, timeout=launch.timeout, stepwise=launch.stepwise, carried=carried)
+            local.start(start, timeout=launch.timeout, stepwise=launch.stepwise, carried=carried, about=about)
         elif snapshot is not None:
             local.restore(snapshot, launch.timeout)
 
@@ -123,11 +126,11 @@ class _Inherited(NamedTuple):
 def _inherit(launch: Launch) -> _Inherited:
     saved = launch.context.saved
     if saved is None:
-        return _Inherited(None, _carry(launch.context, None), [])
+        return _Inherited(None, _carry(launch, None), [])
     leftovers = Body(json=msgspec.json.encode(saved.leftovers)) if saved.leftovers is not None else None
     return _Inherited(
         _check_snapshot(launch, saved.run) if saved.run is not None else None,
-        _carry(launch.context, leftovers),
+        _carry(launch, leftovers),
         [launch.blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in saved.stream],
     )
 
@@ -157,7 +160,8 @@ def _require_loop(workflow: str) -> None:
 
 def _check_snapshot(launch: Launch, data: dict[str, Any]) -> Body:
     """Refuse a saved run that this workflow cannot go on with. Who goes on with it says whether stepwise."""
-    snapshot = Body(json=msgspec.json.encode({**data, "stepwise": launch.stepwise}))
+    json = msgspec.json.encode({**data, "stepwise": launch.stepwise})
+    snapshot = tell_snapshot(launch.blueprint, launch.dispatcher.redact, json)
     saved, plan = read_saved(snapshot), launch.blueprint.plan
     check_saved(saved, plan)
     kinds = {event.seq: event.type for event in saved.events}
@@ -174,9 +178,10 @@ def _check_snapshot(launch: Launch, data: dict[str, Any]) -> Body:
     return snapshot
 
 
-def _carry(context: Context[Any], saved: Body | None) -> Body | None:
+def _carry(launch: Launch, saved: Body | None) -> Body | None:
     """Collect what the run inherits: the state, and events that an earlier run left in its buffers."""
-    state = context.state_body()
+    context, redact = launch.context, launch.dispatcher.redact
+    state = context.state_body(redact)
     if isinstance(context.run, LocalRun):
         leftovers = carry_out(context.run.driver.state)
     else:
@@ -184,6 +189,7 @@ def _carry(context: Context[Any], saved: Body | None) -> Body | None:
     if state is None and not leftovers.buffers:
         return None
     leftovers.state = state
+    tell_leftovers(launch.blueprint, redact, leftovers)
     return pack(leftovers)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import FunctionType
 from typing import Annotated, get_args, get_origin
 
 from pydantic import BaseModel
@@ -155,7 +157,7 @@ def declared_resources(
 def _evaluate(text: str, name: str, func: Callable[..., object], localns: Mapping[str, object] | None) -> object:
     """Evaluate an annotation that is text; None for one that cannot be resolved and asks for no resource."""
     inner = inspect.unwrap(_function_of(func))
-    known = dict(inspect.getclosurevars(inner).nonlocals) if inspect.isfunction(inner) else {}
+    known = _closed_over(inner) if inspect.isfunction(inner) else {}
     try:
         return eval(text, getattr(inner, "__globals__", {}), {**known, **(localns or {})})  # noqa: S307  as typing does
     except Exception as error:  # an annotation is code of the user: it may raise anything
@@ -165,6 +167,15 @@ def _evaluate(text: str, name: str, func: Callable[..., object], localns: Mappin
             f"The annotation of parameter '{name}' of {place_of(func)} cannot be resolved: {text} ({error}). "
             "Define or import its names at the top of the module: not in a function, not under TYPE_CHECKING."
         ) from error
+
+
+def _closed_over(func: FunctionType) -> dict[str, object]:
+    """Return the variables of surrounding functions that a function uses, as far as they have a value yet."""
+    found: dict[str, object] = {}
+    for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
+        with suppress(ValueError):  # it gets one later
+            found[name] = cell.cell_contents
+    return found
 
 
 def _function_of(func: Callable[..., object]) -> Callable[..., object]:

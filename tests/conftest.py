@@ -12,6 +12,9 @@ settings.register_profile("gate", derandomize=True, deadline=None, print_blob=Tr
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
+# Plugins of pydantic that happen to be installed are loaded with the first model: Logfire's brings the SDK along.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 
 @pytest.fixture(autouse=True)
 def _settings_of_the_machine_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

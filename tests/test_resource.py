@@ -460,3 +460,15 @@ def test_load_config_reads_anew(tmp_path):
     for size in (1, 2):
         file.write_text(json.dumps({"size": size}))
         assert load_config(ResourceConfig(str(file)), Settings).size == size
+
+
+def test_a_variable_that_gets_its_value_later():
+    """What a function uses of the functions around it need not be there yet when its annotations are read."""
+
+    def asks(it: Annotated[int, source]) -> object:
+        return source, later
+
+    source = Resource(Source(value=1))
+    assert [param.name for param in declared_resources(asks)] == ["it"]
+    later = source
+    assert asks(0) == (source, later)

@@ -1,9 +1,10 @@
-"""otflow itself: `idle` as imported with no sink attached, `traced` with an in-memory span processor."""
+"""otflow itself: `idle` as imported with no sink attached, `traced` with an in-memory span processor, `encoded` up to OTLP bytes."""
 
 from __future__ import annotations
 
 import otflow
 from peers.adapter import Adapter
+from peers.encoded import OwnBytes
 from peers.flows import FlowAdapter
 from peers.spans import RecentSpans
 
@@ -14,10 +15,10 @@ def adapter(variant: str) -> Adapter:
     """Return the adapter.
 
     Args:
-        variant: "idle" or "traced".
+        variant: "idle", "traced" or "encoded".
     """
     if variant == "idle":
         return FlowAdapter()
-    spans = RecentSpans()
+    spans = OwnBytes() if variant == "encoded" else RecentSpans()
     otflow.configure(tracer_provider=spans.provider)
     return FlowAdapter(spans)

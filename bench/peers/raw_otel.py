@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from peers.adapter import Adapter, kibibyte
+from peers.encoded import StockBytes
 from peers.raw_asyncio import WORKERS, Message, increment, suspend
 from peers.spans import RecentSpans
 
@@ -20,8 +21,8 @@ _GATHER = {"step": "gather", "event": "Message"}
 class RawOtel:
     """The workloads by hand; every step and every run in `start_as_current_span` with attributes."""
 
-    def __init__(self) -> None:
-        self.spans = RecentSpans()
+    def __init__(self, spans: RecentSpans | StockBytes) -> None:
+        self.spans = spans
         self._span = self.spans.provider.get_tracer("bench").start_as_current_span
 
     async def setup(self) -> None:
@@ -103,5 +104,9 @@ class RawOtel:
 
 
 def adapter(variant: str) -> Adapter:
-    """Return the adapter; there is one variant."""
-    return RawOtel()
+    """Return the adapter.
+
+    Args:
+        variant: "traced" or "encoded".
+    """
+    return RawOtel(StockBytes() if variant == "encoded" else RecentSpans())

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from otflow import __version__
+from otflow.cli.dashboards import DashboardsError, show_dashboards
 from otflow.cli.demo import DEFAULT_QUESTION, RunFailedError, show_demo
 from otflow.cli.screen import Screen
 from otflow.demo.corpus import NothingToReadError
@@ -107,6 +108,49 @@ def demo(
     show_demo(Screen(sys.stdout), path, questions, offline=offline, hint=path is None and not question)
 
 
+@_app.command(epilog=_CODES, short_help="Write dashboards and alerts, for all workflows or made from one.")
+def dashboards(
+    workflow: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WORKFLOW",
+            help="module:Workflow or path/to/file.py:Workflow, a class or an instance. Default: for all workflows.",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the files go.")] = Path(
+        "grafana"
+    ),
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help='After how long a run ends, or "none". Default: what the workflow says; with this option a class that '
+            "needs arguments will do.",
+        ),
+    ] = None,
+    stdout: Annotated[
+        bool, typer.Option("--stdout", help="Print one JSON object, the texts by their file names, and write nothing.")
+    ] = False,
+    runbook: Annotated[
+        str | None,
+        typer.Option(
+            "--runbook", metavar="URL", help="The page that alerts link to. Default: docs/dashboards.md of otflow."
+        ),
+    ] = None,
+) -> None:
+    """Write dashboards for Grafana, and recording rules and alerts for Prometheus.
+
+    Without WORKFLOW they are those for all workflows: an overview, the steps of a workflow, waits, and the health of
+    the telemetry itself, with the alerts.
+
+    With WORKFLOW they are made from its definition: its steps in the order in which events reach them, their workers,
+    what their retry policies allow, the timeout, and the answers that it waits for. Nothing is run, but its module is
+    imported.
+    """
+    show_dashboards(workflow, output, timeout=timeout, runbook=runbook, stdout=stdout)
+
+
 # of all versions of typer the one name of this family that is public
 _TYPER_ERROR = typer.BadParameter.__mro__[2]
 
@@ -123,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _app(args=arguments, prog_name="otflow", standalone_mode=False)
         sys.stdout.flush()
-    except (UsageError, NothingToReadError) as error:
+    except (UsageError, NothingToReadError, DashboardsError) as error:
         return _complain(str(error), _MISUSED)
     except RunFailedError as error:
         return _complain(str(error), _FAILED)

@@ -20,7 +20,7 @@ from otflow.context.serializers import BaseSerializer, JsonSerializer
 from otflow.context.state_store import InMemoryStateStore, make_state
 from otflow.errors import ContextStateError, WorkflowRuntimeError, WorkflowValidationError
 from otflow.events import Event
-from otflow.records.body import Body
+from otflow.records.body import Body, Redact
 from otflow.retry_policy import RetryInfo
 
 __all__ = ["Context", "ContextOwner"]
@@ -302,9 +302,9 @@ class Context(Generic[State]):
         if self._store is not None:
             self._store.written = run.write_state
 
-    def state_body(self) -> Body | None:
+    def state_body(self, redact: Redact | None = None) -> Body | None:
         """Return the state as a payload, or None when nobody ever asked for it."""
-        return Body(self._store.current) if self._store is not None else None
+        return Body(self._store.current, None, redact) if self._store is not None else None
 
     # ---------------------------------------------------------------- saving
 

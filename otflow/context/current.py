@@ -24,6 +24,10 @@ class RunLink(Protocol):
         """The id of the run."""
 
     @property
+    def workflow(self) -> str:
+        """The name of the workflow."""
+
+    @property
     def active(self) -> bool:
         """Whether the run has begun and not ended."""
 
@@ -69,6 +73,10 @@ class AttemptView(Protocol):
     @property
     def run(self) -> RunLink:
         """The run."""
+
+    @property
+    def step(self) -> str:
+        """The name of the step."""
 
     @property
     def number(self) -> int:

@@ -91,12 +91,12 @@ def unpack_context(data: object) -> SavedContext:
 
 def _checked(body: Body, what: str) -> bytes:
     if body.opaque:
-        where = _find_opaque(msgspec.json.decode(body.json))
+        where = _find_opaque(msgspec.json.decode(body.whole))
         raise ValueError(
             f"The context cannot be saved: {what} has a part that cannot be serialised{where}. "
             "Give that field a type that JSON can hold, or exclude it from the event."
         )
-    return body.json
+    return body.whole
 
 
 def _find_opaque(value: object, event: str = "", way: str = "") -> str:

@@ -223,7 +223,7 @@ def _emitted(state: RunState, input: Send | Receive, after: int) -> list[Record]
         case Receive():
             held = state.held.get(input.held)
             if held is None:
-                event = EventReceived(seq, run, at, input.type, input.body, input.target)
+                event = EventReceived(seq, run, at, input.type, input.body, input.target, input.sender)
                 records = [event]
             else:
                 event = held
@@ -286,6 +286,7 @@ def _begin(state: RunState, input: Start | Restore) -> list[Record]:
                 input.parent_run,
                 input.parent_invocation,
                 input.carried,
+                about=input.about,
             )
             return [started, EventReceived(2, state.run, input.at, input.type, input.body)]
         case Restore():

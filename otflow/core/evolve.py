@@ -106,6 +106,7 @@ def _move_run(state: RunState, record: RunStarted | RunPaused | RunResumed) -> N
         case RunStarted():
             state.timeout = record.timeout
             state.stepwise = record.stepwise
+            state.about = record.about
             if record.carried is not None:
                 carry_in(state, record.carried)
         case _:

@@ -148,7 +148,8 @@ def begin(state: RunState, input: Start) -> list[Record] | None:
         return None
     run, at, plan = state.run, input.at, state.plan
     parent = input.parent, input.parent_run, input.parent_invocation
-    started = RunStarted(1, run, at, plan.workflow, plan.digest, input.timeout, False, *parent)
+    about = state.about = input.about
+    started = RunStarted(1, run, at, plan.workflow, plan.digest, input.timeout, False, *parent, about=about)
     received = EventReceived(2, run, at, input.type, input.body)
     state.timeout = input.timeout
     state.latest = received

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from otflow.records.body import Body
-from otflow.records.record import Failure
+from otflow.records.record import About, Failure
 
 __all__ = [
     "Cancel",
@@ -47,6 +47,7 @@ class Start(msgspec.Struct):
     parent_run: str = ""
     parent_invocation: int = 0
     carried: Body | None = None
+    about: About | None = None
 
 
 class Restore(msgspec.Struct):
@@ -57,13 +58,17 @@ class Restore(msgspec.Struct):
 
 
 class Receive(msgspec.Struct):
-    """The outside sends an event; in a stepwise run `held` names the held event that it is."""
+    """The outside sends an event; in a stepwise run `held` names the held event that it is.
+
+    `sender` is the span in which it was sent, if the run does not stand under it.
+    """
 
     at: int
     type: str
     body: Body
     target: str = ""
     held: int = 0
+    sender: str = ""
 
 
 class Release(msgspec.Struct):

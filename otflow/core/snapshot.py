@@ -7,7 +7,8 @@ least once. Bodies stand in the data as their JSON says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -15,8 +16,9 @@ from otflow.core.plan import Plan
 from otflow.core.state import Buffer, Collectable, Delivered, Invocation, Lane, RunState, Wait
 from otflow.errors import ContextSerdeError
 from otflow.records.body import Body
-from otflow.records.codec import read_body, write_body
-from otflow.records.record import FORMAT, EventBuffered, EventReceived, EventSent
+from otflow.records.codec import read_body, write_body, write_whole
+from otflow.records.identity import Whereabouts
+from otflow.records.record import FORMAT, About, EventBuffered, EventReceived, EventSent
 
 __all__ = [
     "Leftovers",
@@ -29,7 +31,11 @@ __all__ = [
     "read_saved",
     "restore",
     "save",
+    "tell_event",
+    "tell_saved",
 ]
+
+_E = TypeVar("_E", bound=EventSent | EventReceived | EventBuffered)
 
 
 class SavedInvocation(msgspec.Struct, omit_defaults=True):
@@ -59,7 +65,8 @@ class SavedBuffer(msgspec.Struct, omit_defaults=True):
 class SavedRun(msgspec.Struct, omit_defaults=True):
     """A run between two inputs. `events` holds every record that anything else refers to, once.
 
-    `reopened` are waits of an earlier run of this state whose steps have not come to them again.
+    `reopened` are waits of an earlier run of this state whose steps have not come to them again. `trace` is for the
+    spans of the process in which the run goes on.
     """
 
     format: int
@@ -78,6 +85,8 @@ class SavedRun(msgspec.Struct, omit_defaults=True):
     questions: int = 0
     timeout: float | None = None
     stepwise: bool = False
+    about: About | None = None
+    trace: Whereabouts | None = None
 
 
 class Leftovers(msgspec.Struct, omit_defaults=True):
@@ -97,7 +106,8 @@ class _Version(msgspec.Struct):
 
 _UNCHANGED = "It has to be what Context.to_dict() gave, unchanged."
 _VERSION = msgspec.json.Decoder(_Version)
-_ENCODER = msgspec.json.Encoder(enc_hook=write_body)
+_ENCODER = msgspec.json.Encoder(enc_hook=write_whole)
+_TELLER = msgspec.json.Encoder(enc_hook=write_body)
 _DECODER = msgspec.json.Decoder(SavedRun, dec_hook=read_body)
 _LEFTOVERS = msgspec.json.Decoder(Leftovers, dec_hook=read_body)
 
@@ -109,10 +119,17 @@ class LeftoversBody(Body):
 
     @property
     def json(self) -> bytes:
-        """The leftovers as JSON."""
+        """The leftovers as JSON, of which each part is what may be told of it."""
         if self._json is None:
-            self._json = _ENCODER.encode(self.live)
+            self._json = _TELLER.encode(self.live)
         return self._json
+
+    @property
+    def whole(self) -> bytes:
+        """The leftovers as JSON, with all that is in them."""
+        if self._whole is None:
+            self._whole = _ENCODER.encode(self.live)
+        return self._whole
 
     def fix(self) -> None:
         """Make the JSON now."""
@@ -135,8 +152,13 @@ class _Events:
         return [self.name(event) for event in events]
 
 
-def save(state: RunState) -> Body:
-    """Write the state of a run as data that JSON can hold."""
+def save(state: RunState, trace: Whereabouts | None = None) -> Body:
+    """Write the state of a run as data that JSON can hold.
+
+    Args:
+        state: the state.
+        trace: where the run stands in its trace; default None: it has none.
+    """
     events = _Events()
     queued = [_save_invocation(events, i) for i in state.running.values()]
     queued += [_save_invocation(events, i) for lane in state.lanes.values() for i in lane.queue]
@@ -158,6 +180,8 @@ def save(state: RunState) -> Body:
         questions=state.questions,
         timeout=state.timeout,
         stepwise=state.stepwise,
+        about=state.about,
+        trace=trace,
     )
     saved.events = list(events.by_seq.values())
     return Body(json=_ENCODER.encode(saved))
@@ -170,15 +194,47 @@ def read_saved(snapshot: Body) -> SavedRun:
         ContextSerdeError: the data has another shape or version.
     """
     try:
-        version = _VERSION.decode(snapshot.json).format
+        version = _VERSION.decode(snapshot.whole).format
         if version == FORMAT:
-            return _DECODER.decode(snapshot.json)
+            return _DECODER.decode(snapshot.whole)
     except msgspec.MsgspecError as error:
         raise ContextSerdeError(f"The saved run is damaged: {error}. {_UNCHANGED}") from error
     raise ContextSerdeError(
         f"The saved run has the format {version}, and this release of otflow reads the format {FORMAT}. "
         "Restore it with the release that saved it, or start a new run."
     )
+
+
+def tell_saved(
+    snapshot: Body, tell: Callable[[str, Body], Body], tell_requirements: Callable[[str, Body], Body]
+) -> bytes:
+    """Write saved data with what may be told of it.
+
+    Args:
+        snapshot: the data.
+        tell: takes the type and the payload of an event, and returns a payload that tells no more than it may; the
+            type is "" for what the run belongs to.
+        tell_requirements: takes the type of an event, and the attributes that are required of it.
+
+    Raises:
+        ContextSerdeError: the data has another shape or version.
+    """
+    saved = read_saved(snapshot)
+    saved.events = [tell_event(event, tell) for event in saved.events]
+    saved.waits = [
+        msgspec.structs.replace(wait, requirements=tell_requirements(wait.type, wait.requirements))
+        if wait.requirements is not None
+        else wait
+        for wait in saved.waits
+    ]
+    if saved.about is not None and saved.about.metadata is not None:
+        saved.about = msgspec.structs.replace(saved.about, metadata=tell("", saved.about.metadata))
+    return _TELLER.encode(saved)
+
+
+def tell_event(event: _E, tell: Callable[[str, Body], Body]) -> _E:
+    """Return the record of a saved event with what may be told of its payload."""
+    return event if event.body is None else msgspec.structs.replace(event, body=tell(event.type, event.body))
 
 
 def check_saved(saved: SavedRun, plan: Plan) -> None:
@@ -236,6 +292,7 @@ def restore(state: RunState, snapshot: Body) -> None:
     state.timeout = saved.timeout
     state.stepwise = saved.stepwise
     state.questions = saved.questions
+    state.about = saved.about
     for data in saved.queued:
         state.lanes[data.step].queue.append(_load_invocation(events, data))
     for data in saved.delayed:
@@ -268,7 +325,7 @@ def read_leftovers(carried: Body) -> Leftovers:
     if isinstance(carried.live, Leftovers):
         return carried.live
     try:
-        leftovers = _LEFTOVERS.decode(carried.json)
+        leftovers = _LEFTOVERS.decode(carried.whole)
     except msgspec.MsgspecError as error:
         raise ContextSerdeError(f"Saved leftovers of a run are damaged: {error}. {_UNCHANGED}") from error
     if not {event.seq for event in leftovers.events}.issuperset(_buffered_ids(leftovers.buffers)):

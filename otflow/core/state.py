@@ -14,7 +14,7 @@ import msgspec
 from otflow.core.commands import Command, EndRun, RunStep, StartTimer
 from otflow.core.plan import Plan, StepPlan
 from otflow.records.body import Body
-from otflow.records.record import EventBuffered, EventReceived, EventSent
+from otflow.records.record import About, EventBuffered, EventReceived, EventSent
 
 __all__ = ["Buffer", "Delivered", "Ended", "Invocation", "Lane", "RunState", "Wait", "new_state", "pending"]
 
@@ -98,7 +98,8 @@ class RunState(msgspec.Struct):
     last `StepFailed`, for the `RetryScheduled` that may follow; `latest` the last delivered event, for the
     `WaitEnded` that may follow. `mail` keeps events that nobody took, of types that were waited for before.
     `reopened` are waits that were open when the run was saved: their question has been asked already.
-    `questions` counts questions to the outside that no event from outside has followed.
+    `questions` counts questions to the outside that no event from outside has followed. `about` is what its caller
+    says that the run belongs to.
     """
 
     plan: Plan
@@ -123,6 +124,7 @@ class RunState(msgspec.Struct):
     questions: int = 0
     unhandled: deque[Delivered] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT_UNHANDLED))
     writes: int = 0
+    about: About | None = None
 
 
 def new_state(plan: Plan, run: str) -> RunState:

@@ -8,36 +8,36 @@ opentelemetry/proto/trace/v1/trace.proto. This room knows finished spans, and no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from struct import Struct
-from typing import NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, Status, TraceState
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, Status, TraceState
 
 from otflow.pipeline.plain import encode_plain, fits
-from otflow.pipeline.wire import KEYED, SIZED, TEXTS, Fragments, add_attribute, field, number, value, varint
+from otflow.pipeline.wire import KEYED, SIZED, TEXTS, Fragments, add_attribute, field, number, spell, value, varint
 from otflow.records.plain import PlainAttributes
 from otflow.records.span import SpanLink
 from otflow.sinks.live import LiveSpan
 
-__all__ = ["Origin", "encode_origin", "encode_request", "encode_span"]
+__all__ = ["Origin", "encode_request", "encode_span"]
 
 _ATTRIBUTE, _EVENT_ATTRIBUTE, _LINK_ATTRIBUTE = b"\x4a", b"\x1a", b"\x22"
-_SHORT = len(TEXTS)
+_SHORT_TEXT, _SHORT_KEY = 3000, 1000  # bytes for which the tables are large enough
 _TABLED = len(SIZED)
-_KEPT = 4096
 _TIMES = Struct("<BQBQ").pack
 _STAMP = Struct("<BQ").pack
 _LOCAL, _REMOTE = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
 _LINK_LOCAL, _LINK_REMOTE = b"\x35\x00\x01\x00\x00", b"\x35\x00\x03\x00\x00"
 _KINDS = [b"\x30\x01", b"\x30\x02", b"\x30\x03", b"\x30\x04", b"\x30\x05"]  # the protocol counts from 1
 _NO_STATUS = b"\x7a\x00"
-_NO_STATE = TraceState()
+_LAST = (1 << 64) - 1
 
 
-class Origin(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: to compare resources takes longer than a span
+class Origin:
     """Where a span comes from: what is written once for many."""
 
     resource: Resource
@@ -47,34 +47,52 @@ class Origin(NamedTuple):
 # ---------------------------------------------------------------- a request around spans
 
 
-def encode_origin(origin: Origin) -> tuple[bytes, bytes, bytes]:
-    """Write what stands around the spans of one origin: before the scope, before the spans, and after them."""
-    resource, scope = origin
+def encode_request(spans: Mapping[Origin, Sequence[bytes]]) -> bytes:
+    """Write a request to export spans: those of each origin as `encode_span` gave them."""
+    by_resource: dict[object, dict[object, list[Origin]]] = {}
+    for origin in spans:
+        scopes = by_resource.setdefault(_key(origin.resource), {})
+        scopes.setdefault(_key(origin.scope), []).append(origin)
+    found = []
+    for groups in by_resource.values():
+        inside = [(same[0], [span for origin in same for span in spans[origin]]) for same in groups.values()]
+        found.append(_encode_resource(inside[0][0].resource, inside))
+    return b"".join(found)
+
+
+def _key(of: Resource | InstrumentationScope | None) -> object:
+    """Return something that is the same for what is equal, if equality can be told at all."""
+    try:
+        hash(of)
+    except (RecursionError, TypeError, ValueError):  # attributes of other kinds than the SDK expects there
+        return id(of)
+    return of
+
+
+def _encode_resource(resource: Resource, scopes: Sequence[tuple[Origin, Sequence[bytes]]]) -> bytes:
     parts: Fragments = []
     for key, given in resource.attributes.items():
         add_attribute(parts, b"\x0a", key, given)
-    head = field(b"\x0a", b"".join(parts))
+    groups = [field(b"\x0a", b"".join(parts))]
+    for origin, encoded in scopes:
+        inside = b"".join((_encode_scope(origin.scope), *encoded))
+        groups += (b"\x12", number(len(inside)), inside)
+    if resource.schema_url:
+        groups.append(field(b"\x1a", spell(resource.schema_url)))
+    return field(b"\x0a", b"".join(groups))
+
+
+def _encode_scope(scope: InstrumentationScope | None) -> bytes:
+    """Write what stands around the spans of a scope."""
     if scope is None:
-        return head, b"\x0a\x00", field(b"\x1a", resource.schema_url.encode()) if resource.schema_url else b""
-    parts = [field(b"\x0a", scope.name.encode())] if scope.name else []
+        return b"\x0a\x00"
+    parts: Fragments = [field(b"\x0a", spell(scope.name))] if scope.name else []
     if scope.version:
-        parts.append(field(b"\x12", scope.version.encode()))
+        parts.append(field(b"\x12", spell(scope.version)))
     for key, given in (scope.attributes or {}).items():
         add_attribute(parts, b"\x1a", key, given)
-    inner = field(b"\x0a", b"".join(parts))
-    if scope.schema_url:
-        inner += field(b"\x1a", scope.schema_url.encode())
-    return head, inner, field(b"\x1a", resource.schema_url.encode()) if resource.schema_url else b""
-
-
-def encode_request(spans: Mapping[Origin, Sequence[bytes]]) -> bytes:
-    """Write a request to export spans: those of each origin as `encode_span` gave them."""
-    found: list[bytes] = []
-    for origin, encoded in spans.items():
-        head, scope, tail = encode_origin(origin)
-        inside = b"".join((scope, *encoded))
-        found.append(field(b"\x0a", b"".join((head, b"\x12", number(len(inside)), inside, tail))))
-    return b"".join(found)
+    schema = field(b"\x1a", spell(scope.schema_url)) if scope.schema_url else b""
+    return field(b"\x0a", b"".join(parts)) + schema
 
 
 # ---------------------------------------------------------------- one span
@@ -83,19 +101,20 @@ def encode_request(spans: Mapping[Origin, Sequence[bytes]]) -> bytes:
 def encode_span(span: ReadableSpan) -> bytes:
     """Write a finished span as the field `spans` of a ScopeSpans message."""
     if type(span) is LiveSpan:
-        plain = span._attributes
+        plain: object = span._attributes
         if type(plain) is PlainAttributes and not (span.kin.state or span.spoken) and fits(plain):
-            times = span._start_time, span._end_time
-            return encode_plain(plain, span.kin.trace_id, span.id, span._parent, times, span._references)
+            times = span._start_time or 0, span._end_time or 0
+            return encode_plain(plain, span.kin, span.id, span._parent, times, span._references)
     parts: Fragments = []
     if isinstance(span, LiveSpan):
         parts += _begin(span.kin.trace_id, span.id, span.kin.state, span.parent)
     else:
-        context = span.get_span_context()
+        context = span.get_span_context() or INVALID_SPAN_CONTEXT
         parts += _begin(context.trace_id, context.span_id, context.trace_state, span.parent)
-    name = span.name.encode("utf-8", "replace")
+    name = spell(span.name)
     kind = _KINDS[span.kind.value]
-    parts += (b"\x2a", number(len(name)), name, kind, _TIMES(0x39, span.start_time or 0, 0x41, span.end_time or 0))
+    start, end = _moment(span.start_time), _moment(span.end_time)
+    parts += (b"\x2a", number(len(name)), name, kind, _TIMES(0x39, start, 0x41, end))
     if isinstance(span, LiveSpan):
         _add_known(parts, span)
     else:
@@ -144,25 +163,30 @@ def _add_attributes(parts: Fragments, attributes: Mapping[str, object]) -> None:
     for key, given in attributes.items():
         start, length = keyed[key]
         if type(given) is str:
-            try:
+            try:  # a call less for every text
                 text = given.encode()
-            except UnicodeEncodeError:  # half a surrogate pair, which no message can hold
-                text = given.encode("utf-8", "replace")
+            except UnicodeEncodeError:
+                text = spell(given)
             n = len(text)
-            if n < 3000 and length < 1000:
+            if n < _SHORT_TEXT and length < _SHORT_KEY:
                 head = texts[n]
                 parts += (sized[length + len(head) + n], start, head, text)
                 continue
         try:
             data = value(given)
-        except (OverflowError, TypeError):
+        except (OverflowError, RecursionError, TypeError):  # as the SDK: the others count
             continue
         total = length + len(data)
         parts += (sized[total] if total < _TABLED else b"\x4a" + varint(total), start, data)
 
 
+def _moment(at: int | None) -> int:
+    """Return a time that a message can hold."""
+    return min(max(at or 0, 0), _LAST)
+
+
 def _event(event: Event) -> bytes:
-    parts: Fragments = [_STAMP(0x09, event.timestamp), field(b"\x12", event.name.encode("utf-8", "replace"))]
+    parts: Fragments = [_STAMP(0x09, _moment(event.timestamp)), field(b"\x12", spell(event.name))]
     for key, given in (event.attributes or {}).items():
         add_attribute(parts, _EVENT_ATTRIBUTE, key, given)
     if event.dropped_attributes:
@@ -171,7 +195,8 @@ def _event(event: Event) -> bytes:
 
 
 def _reference(trace_id: bytes, link: SpanLink) -> bytes:
-    parts: Fragments = [b"\x0a\x10", trace_id, b"\x12\x08", link.span_id.to_bytes(8), _LINK_LOCAL]
+    to = link.trace_id.to_bytes(16) if link.trace_id else trace_id
+    parts: Fragments = [b"\x0a\x10", to, b"\x12\x08", link.span_id.to_bytes(8), _LINK_LOCAL]
     for key, given in link.attributes.items():
         add_attribute(parts, _LINK_ATTRIBUTE, key, given)
     return field(b"\x6a", b"".join(parts))
@@ -196,6 +221,6 @@ def _dropped(attributes: int, events: int, links: int) -> bytes:
 def _status(status: Status) -> bytes:
     if status.is_unset and not status.description:
         return _NO_STATUS
-    said = field(b"\x12", status.description.encode("utf-8", "replace")) if status.description else b""
+    said = field(b"\x12", spell(status.description)) if status.description else b""
     code = status.status_code.value
     return field(b"\x7a", said + (b"\x18" + varint(code) if code else b""))

@@ -1,18 +1,19 @@
-"""Spans of plain attempts as OTLP bytes, which most spans of otflow are: a row of table look-ups and one join.
+"""Spans of plain attempts as OTLP bytes, which most spans of otflow are: one constant, one `struct`, three payloads.
 
-The bytes say the same as those of `otflow.pipeline.encoding`, which knows all spans; a test holds the two together.
+What the spans of a step have in common is written once. The numbers have fixed places: an integer takes
+four bytes, which the protocol allows for smaller ones too. The bytes say the same as those of
+`otflow.pipeline.encoding`, which knows all spans; a test holds the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, lru_cache
+from collections.abc import Sequence
 from struct import Struct
 
 from opentelemetry.trace import SpanContext
 
-from otflow.pipeline.wire import KEYED, TEXTS, Fragments, add_attribute, field, integer, number
-from otflow.records.plain import JSON, PlainAttributes, Template
+from otflow.pipeline.wire import KEYED, Fragments, add_attribute, field, number
+from otflow.records.plain import JSON, PlainAttributes
 from otflow.records.semconv import (
     ATTEMPT,
     CONSUMED,
@@ -34,18 +35,18 @@ from otflow.records.semconv import (
     SEQ_START,
 )
 from otflow.records.span import SpanLink
+from otflow.sinks.live import Kin
 
 __all__ = ["encode_plain", "fits"]
 
-_MOST = len(TEXTS) - 128  # bytes of a payload, so that its key fits into the table too
-_KINDS = 1024
-_INTS = 12  # bytes of an integer with its length, at most
-_TIMES = Struct("<BQBQ").pack
-_DOUBLE = Struct("<d").pack
-_TRACE, _SPAN, _PARENT = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
+_MOST = 1 << 28  # what fits into an integer of four bytes with seven bits each
+_KEPT = 8192
+_TRACE, _SPAN = b"\x0a\x10", b"\x12\x08"
 _LINK_FLAGS = b"\x35\x00\x01\x00\x00"
-_END = b"\x85\x01\x00\x01\x00\x00\x7a\x00"  # the flags of a local parent, and a status that is not set
-_END_REMOTE = b"\x85\x01\x00\x03\x00\x00\x7a\x00"
+_LOCAL = b"\x85\x01\x00\x01\x00\x00"
+_REMOTE = b"\x85\x01\x00\x03\x00\x00"
+_INTERNAL, _NO_STATUS = b"\x30\x01", b"\x7a\x00"
+_INT = 4  # bytes
 
 
 def _attribute(key: str, given: object) -> bytes:
@@ -54,135 +55,129 @@ def _attribute(key: str, given: object) -> bytes:
     return b"".join(parts)
 
 
-def _before_texts(key: str) -> Callable[[int], bytes]:
-    """Return what begins an attribute of this key, by the bytes of its text."""
-
-    @cache
-    def before(length: int) -> bytes:
-        start, size = KEYED[key]
-        head = TEXTS[length]
-        return b"\x4a" + number(size + len(head) + length) + start + head
-
-    return before
+def _before(tag: bytes, key: str, value: bytes, size: int) -> bytes:
+    """Return what stands in an attribute before a number of so many bytes: its lengths, its key, its kind."""
+    start, length = KEYED[key]
+    whole = len(value) + size
+    return tag + number(length + 1 + whole) + start + number(whole) + value
 
 
-def _before_int(key: str) -> list[bytes]:
-    """Return what begins an attribute of this key, by the bytes of its integer."""
-    start, size = KEYED[key]
-    return [b"\x4a" + number(size + length) + start for length in range(_INTS)]
+def _array(size: int) -> bytes:
+    """Return what stands in an array before its only element, an integer."""
+    element = 1 + size
+    return b"\x2a" + number(2 + element) + b"\x0a" + number(element) + b"\x18"
 
 
-def _before_ids(key: str) -> list[bytes]:
-    """Return what begins an attribute of this key that is an array of one integer."""
-    start, size = KEYED[key]
-    found = []
-    for length in range(_INTS):
-        inside = b"\x2a" + number(1 + length) + b"\x0a"
-        head = number(len(inside) + length) + inside
-        found.append(b"\x4a" + number(size + len(head) + length) + start + head)
-    return found
+class _Texts(dict[int, bytes]):
+    """By the bytes of its text: what stands in an attribute of some key before the text."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def __missing__(self, length: int) -> bytes:
+        start, size = KEYED[self._key]
+        head = b"\x0a" + number(length)
+        value = number(len(head) + length) + head
+        if len(self) >= _KEPT:
+            self.clear()
+        self[length] = found = b"\x4a" + number(size + len(value) + length) + start + value
+        return found
 
 
-_given, _made, _records = _before_texts(INPUT_VALUE), _before_texts(OUTPUT_VALUE), _before_texts(RECORDS)
-_INVOCATION, _FIRST, _LAST = _before_int(INVOCATION_ID), _before_int(SEQ_START), _before_int(SEQ_END)
-_IN, _OUT = _before_ids(IN_IDS), _before_ids(OUT_IDS)
-_WAITED = _attribute(QUEUE_DURATION, 0.0)[:-8]
-_INPUT_KIND, _OUTPUT_KIND = _attribute(INPUT_MIME_TYPE, JSON), _attribute(OUTPUT_MIME_TYPE, JSON)
-_LINK = field(b"\x22", _attribute(LINK_KIND, CONSUMED)[2:])
-_EVENT_START = KEYED[EVENT_ID][0]
-_BEFORE_EVENT = [b"\x22" + number(len(_EVENT_START) + length) + _EVENT_START for length in range(_INTS)]
-_BEFORE_LINK = [
-    b"\x6a" + number(18 + 10 + len(_LINK_FLAGS) + len(_LINK) + len(before) + length) + _TRACE
-    for length, before in enumerate(_BEFORE_EVENT)
-]
-_AFTER_IDS = [_LINK_FLAGS + _LINK + before for before in _BEFORE_EVENT]
+_GIVEN, _MADE, _RECORDS = _Texts(INPUT_VALUE), _Texts(OUTPUT_VALUE), _Texts(RECORDS)
+_INVOCATION, _FIRST, _LAST = (_before(b"\x4a", key, b"\x18", _INT) for key in (INVOCATION_ID, SEQ_START, SEQ_END))
+_WAITED = _before(b"\x4a", QUEUE_DURATION, b"\x21", 8)
+_IN, _OUT = (_before(b"\x4a", key, _array(_INT), _INT) for key in (IN_IDS, OUT_IDS))
+_LINK_KIND = field(b"\x22", _attribute(LINK_KIND, CONSUMED)[2:])
+_LINK_EVENT = _before(b"\x22", EVENT_ID, b"\x18", _INT)
+_LINK_END = _LINK_FLAGS + _LINK_KIND + _LINK_EVENT
+_LINK = b"\x6a" + number(len(_TRACE) + 16 + len(_SPAN) + 8 + len(_LINK_END) + _INT) + _TRACE
 
 
-@lru_cache(_KINDS)
-def _took(kind: str) -> bytes:
-    return _attribute(IN_TYPES, (kind,))
+def _lay_out(*pieces: bytes | str) -> Struct:
+    """Make a layout of constants, given as such, and of numbers."""
+    return Struct("<" + "".join(piece if isinstance(piece, str) else f"{len(piece)}s" for piece in pieces))
 
 
-@lru_cache(_KINDS)
-def _sent(kind: str) -> bytes:
-    return _attribute(OUT_TYPES, (kind,))
+_SAME: tuple[bytes | str, ...] = (
+    *(_TRACE, "16s", _SPAN, "8s", "B", "Q", "B", "Q"),
+    *(_INVOCATION, "I", _WAITED, "d", _FIRST, "I", _LAST, "I", _IN, "I"),
+)
+_REFERENCE: tuple[bytes | str, ...] = (_LINK, "16s", _SPAN, "8s", _LINK_END, "I")
+_pack, _pack_sent, _pack_link = _lay_out(*_SAME).pack, _lay_out(_OUT, "I").pack, _lay_out(*_REFERENCE).pack
 
 
-@lru_cache(_KINDS)
-def _result(outcome: str, attempt: int) -> bytes:
-    return _attribute(ATTEMPT, attempt) + _attribute(OUTCOME, outcome)
+def _spread(n: int) -> int:
+    """Write an integer as a number of 32 bits whose bytes are its varint, in four bytes."""
+    return n & 0x7F | (n & 0x3F80) << 1 | (n & 0x1FC000) << 2 | (n & 0xFE00000) << 3 | 0x808080
 
 
-def _describe(template: Template) -> bytes:
-    """Write what the spans of a step have in common: the name, the kind, the fixed attributes."""
-    fixed = [_attribute(key, given) for key, given in template.fixed.items()]
-    template.memo = field(b"\x2a", template.name.encode("utf-8", "replace")) + b"\x30\x01" + b"".join(fixed)
-    return template.memo
+def _describe(plain: PlainAttributes, parent: SpanContext | None) -> bytes:
+    """Write what the spans of a step have in common, as far as they took and returned events of the same types."""
+    template = plain.template
+    parts = [field(b"\x2a", template.name.encode("utf-8", "replace")), _INTERNAL, _NO_STATUS]
+    if parent is None:
+        parts.append(_LOCAL)
+    else:
+        parts += (b"\x22\x08", parent.span_id.to_bytes(8), _REMOTE if parent.is_remote else _LOCAL)
+    parts += [_attribute(key, given) for key, given in template.fixed.items()]
+    parts += [_attribute(INPUT_MIME_TYPE, JSON), _attribute(ATTEMPT, plain.attempt), _attribute(OUTCOME, plain.outcome)]
+    parts.append(_attribute(IN_TYPES, (plain.kind,)))
+    if plain.made is not None:
+        parts += [_attribute(OUTPUT_MIME_TYPE, JSON), _attribute(OUT_TYPES, (plain.sent,))]
+    return b"".join(parts)
 
 
 def fits(plain: PlainAttributes) -> bool:
-    """Tell whether the tables are large enough for these attributes."""
-    made = plain.made
-    return len(plain.records) < _MOST > len(plain.given) and (made is None or len(made) < _MOST)
+    """Tell whether the numbers of these attributes have room in the layout."""
+    return plain.last < _MOST  # which no other number of them exceeds
 
 
 def encode_plain(
     plain: PlainAttributes,
-    trace_id: int,
+    kin: Kin,
     span_id: int,
     parent: SpanContext | None,
     times: tuple[int, int],
-    links: tuple[SpanLink, ...],
+    links: Sequence[SpanLink],
 ) -> bytes:
     """Write the span of a plain attempt as the field `spans` of a ScopeSpans message.
 
     Args:
         plain: its attributes, for which `fits` holds.
-        trace_id, span_id: its identity.
+        kin: what its identity has in common with those of its run.
+        span_id: its id.
         parent: the identity of its parent, if it has one.
         times: when it started and ended, in nanoseconds since the epoch.
         links: at most one, to the span that emitted the event.
     """
-    template, given, made, records = plain.template, plain.given, plain.made, plain.records
-    trace, first, last, event = trace_id.to_bytes(16), integer(plain.first), integer(plain.last), integer(plain.event)
-    invocation = first if plain.invocation == plain.first else integer(plain.invocation)
-    parts: Fragments = [
-        _TRACE,
-        trace,
-        _SPAN,
+    key = parent.span_id if parent is not None else 0, plain.kind, plain.sent, plain.outcome, plain.attempt
+    memo = plain.template.memo
+    constant = memo.get(key)
+    if constant is None:
+        if len(memo) >= _KEPT:
+            memo.clear()
+        constant = memo[key] = _describe(plain, parent)
+    trace, span, first, event = (
+        kin.trace_id.to_bytes(16),
         span_id.to_bytes(8),
-        template.memo or _describe(template),
-        _TIMES(0x39, times[0], 0x41, times[1]),
-        _given(len(given)),
-        given,
-        _INPUT_KIND,
-    ]
-    if made is not None:
-        parts += (_made(len(made)), made, _OUTPUT_KIND)
-    parts += (
-        _records(len(records)),
-        records,
-        _INVOCATION[len(invocation)],
-        invocation,
-        _result(plain.outcome, plain.attempt),
-        _WAITED,
-        _DOUBLE(plain.waited),
-        _FIRST[len(first)],
-        first,
-        _LAST[len(last)],
-        last,
-        _IN[len(event)],
-        event,
-        _took(plain.kind),
+        _spread(plain.first),
+        _spread(plain.event),
     )
-    if made is not None:
-        parts += (_OUT[len(last)], last, _sent(plain.sent))
-    for link in links:
-        size = len(event)
-        parts += (_BEFORE_LINK[size], trace, _SPAN, link.span_id.to_bytes(8), _AFTER_IDS[size], event)
-    if parent is None:
-        parts.append(_END)
+    last = _spread(plain.last)
+    invocation = first if plain.invocation == plain.first else _spread(plain.invocation)
+    packed = _pack(
+        *(_TRACE, trace, _SPAN, span, 0x39, times[0], 0x41, times[1], _INVOCATION, invocation, _WAITED, plain.waited),
+        *(_FIRST, first, _LAST, last, _IN, event),
+    )
+    given, made, records = plain.given, plain.made, plain.records
+    parts: Fragments = [constant, packed]
+    if made is None:
+        parts += (_GIVEN[len(given)], given, _RECORDS[len(records)], records)
     else:
-        parts += (_PARENT, parent.span_id.to_bytes(8), _END_REMOTE if parent.is_remote else _END)
-    data = b"".join(parts)
-    return b"\x12" + number(len(data)) + data
+        parts += (_pack_sent(_OUT, last), _GIVEN[len(given)], given, _MADE[len(made)], made)
+        parts += (_RECORDS[len(records)], records)
+    for link in links:
+        parts.append(_pack_link(_LINK, trace, _SPAN, link.span_id.to_bytes(8), _LINK_END, event))
+    return b"".join((b"\x12", number(sum(map(len, parts))), *parts))

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 
-__all__ = ["KEYED", "SIZED", "TEXTS", "Fragments", "add_attribute", "field", "integer", "number", "value", "varint"]
+__all__ = [
+    "KEYED",
+    "SIZED",
+    "TEXTS",
+    "Fragments",
+    "add_attribute",
+    "field",
+    "integer",
+    "number",
+    "spell",
+    "value",
+    "varint",
+]
 
 Fragments = list[bytes]
 """Pieces of a message, in order."""
@@ -58,7 +70,8 @@ def field(tag: bytes, data: bytes) -> bytes:
     return tag + number(len(data)) + data
 
 
-def _text(text: str) -> bytes:
+def spell(text: str) -> bytes:
+    """Write a text as UTF-8, whatever is in it."""
     try:
         return text.encode()
     except UnicodeEncodeError:  # half a surrogate pair, which no message can hold
@@ -80,7 +93,7 @@ def integer(n: int) -> bytes:
 
 
 def _str(given: str) -> bytes:
-    text = _text(given)
+    text = spell(given)
     return TEXTS[len(text)] + text if len(text) < _TEXT_LIMIT else _sized(field(b"\x0a", text))
 
 
@@ -133,14 +146,14 @@ def _sized(data: bytes) -> bytes:
 
 
 def _pair(key: str, given: object) -> bytes:
-    return field(b"\x0a", _text(key)) + b"\x12" + value(given)
+    return field(b"\x0a", spell(key)) + b"\x12" + value(given)
 
 
 class _Keys(dict[str, tuple[bytes, int]]):
     """Begins a pair of this key: the bytes before the value, and how many they are."""
 
     def __missing__(self, key: str) -> tuple[bytes, int]:
-        start = field(b"\x0a", _text(key)) + b"\x12"
+        start = field(b"\x0a", spell(key)) + b"\x12"
         if len(self) >= _KEPT_KEYS:  # users may make up keys without end
             self.clear()
         self[key] = found = (start, len(start))
@@ -155,7 +168,7 @@ def add_attribute(parts: Fragments, tag: bytes, key: str, given: object) -> bool
     """Add a pair of key and value under a tag; tell whether that was possible."""
     try:
         data = value(given)
-    except (OverflowError, TypeError):  # as the SDK: the others count
+    except (OverflowError, RecursionError, TypeError):  # as the SDK: the others count
         return False
     start, length = KEYED[key]
     parts += (tag, number(length + len(data)), start, data)

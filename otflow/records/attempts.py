@@ -11,7 +11,7 @@ import msgspec
 
 from otflow.records.body import Body
 from otflow.records.details import Details
-from otflow.records.emitted import Emitted
+from otflow.records.emitted import Emitted, Origin
 from otflow.records.part import Common, Part
 from otflow.records.plain import Template
 from otflow.records.record import (
@@ -37,6 +37,7 @@ from otflow.records.semconv import (
     RETRY_DELAY,
     RETRY_EXHAUSTED,
     RETRY_OF,
+    SENT_BY,
     STEP_NAME,
     STEP_SPAN,
     WAIT_DURATION,
@@ -56,6 +57,7 @@ OfAttempt: TypeAlias = StepCompleted | EventSent | ContextWritten | StreamWritte
 class _Left(msgspec.Struct):
     """A closed span of an attempt to which another one is going to refer; `at` is when that one began to wait."""
 
+    trace_id: int
     span_id: int
     attempt: int
     step: str
@@ -102,7 +104,7 @@ class Attempts:
                 part.emitter = emitter
         if emitted.held:
             part.input = emitted.held.pop(invocation, part.input)
-        if self._retrying or self._waiting:
+        if self._retrying or self._waiting or emitted.origins:
             self._refer(part)
         if self.opened is not None:
             self.opened.append(part)
@@ -119,11 +121,25 @@ class Attempts:
         return template
 
     def _refer(self, part: Part) -> None:
-        """Let an attempt refer to the one before, or to what it did before its run was restored."""
+        """Let an attempt refer to the one before, or to what it did before its run was restored.
+
+        And to where its event came from, if that is another trace.
+        """
+        origin = self._emitted.origins.get(part.event)
+        if origin is not None:
+            emitter, part.emitter = part.emitter, 0  # which stands for the same trace
+            self._refer_to_origin(part.more(), part.event, emitter, CONSUMED, origin)
         left = self._retrying.pop(part.invocation, None) or self._waiting.pop(part.invocation, None)
         if left is not None:
             part.queued = left.at
-            part.more().link(left.span_id, RETRY_OF if left.attempt < part.attempt else RESUMED_FROM)
+            kind = RETRY_OF if left.attempt < part.attempt else RESUMED_FROM
+            part.more().link(left.span_id, kind, 0, self._common.other(left.trace_id))
+
+    def _refer_to_origin(self, details: Details, event: int, emitter: int, link: str, origin: Origin) -> None:
+        if emitter:
+            details.link(emitter, link, event, self._common.other(origin.trace_id or self._common.trace_id))
+        if origin.sender:
+            details.link(origin.sender, SENT_BY, event, self._common.other(origin.sender_trace))
 
     def go_on(self, record: OfAttempt, segment: Part) -> Part:
         """Open a span for an attempt that goes on after a pause; there is only the segment for any other record."""
@@ -135,7 +151,7 @@ class Attempts:
         span_id = derive_span_id(common.key, record.seq)
         part = Part(common, span_id, segment.span_id, template, record.seq, record.at, [], id, left.attempt)
         details = part.more()
-        details.link(left.span_id, RESUMED_FROM)
+        details.link(left.span_id, RESUMED_FROM, 0, common.other(left.trace_id))
         details.extra[WAIT_DURATION] = max(0, record.at - left.at) / 1e9
         self.open[id] = part
         if self.opened is not None:
@@ -160,7 +176,9 @@ class Attempts:
                 self.leave(part, ERROR)
             case RetryScheduled():
                 details.extra[RETRY_DELAY] = record.delay
-                self._retrying[part.invocation] = _Left(part.span_id, part.attempt, "", record.due)
+                self._retrying[part.invocation] = _Left(
+                    self._common.trace_id, part.span_id, part.attempt, "", record.due
+                )
             case EventBuffered():
                 if record.body is not None:
                     self._emitted.remember(record, record.body, part.span_id)
@@ -171,7 +189,8 @@ class Attempts:
             case WaitEnded():
                 if record.event:
                     answer = self._take(part, details, record.event, CONSUMED)
-                    part.input = part.input or answer
+                    if part.input is None and answer is not None:
+                        part.input, part.kind = answer, details.in_types[-1]
             case WaitStarted():
                 pass
             case _:
@@ -189,7 +208,11 @@ class Attempts:
             details.take(id, "", 0, link)
             return None
         body, kind, _, emitter = known
-        details.take(id, kind, emitter if emitter != part.parent_id else 0, link)
+        emitter = emitter if emitter != part.parent_id else 0
+        origin = self._emitted.origins.get(id)
+        details.take(id, kind, emitter if origin is None else 0, link)
+        if origin is not None:
+            self._refer_to_origin(details, id, emitter, link, origin)
         return body()
 
     def close(self, finished: list[SpanData]) -> None:
@@ -217,6 +240,6 @@ class Attempts:
             finished.append(part.finish())
             if outcome == WAITING:
                 step = str(part.template.fixed[STEP_NAME])
-                self._waiting[part.invocation] = _Left(part.span_id, part.attempt, step, at)
+                self._waiting[part.invocation] = _Left(self._common.trace_id, part.span_id, part.attempt, step, at)
         self.open.clear()
         self._templates.clear()

@@ -3,61 +3,121 @@
 In the process that made it a body carries the live object, and the same object is delivered. What is recorded
 is its JSON, made once. Who decides when is the runtime: it calls `fix` when the body is emitted, if anyone
 listens; without listeners no JSON is ever made. The core passes bodies on and never looks inside.
+
+A body may have something in it that must not be told. Then it has two texts: `json` is what may leave the process, and
+everyone who writes records down uses it; `whole` says all, for saved contexts and for delivery. What is to be hidden,
+whoever makes the body says; this room only keeps the two apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Protocol
 
 import msgspec
 import pydantic_core
 from pydantic_core import SchemaSerializer
 
-__all__ = ["OPAQUE", "Body"]
+__all__ = ["ATOMS", "OPAQUE", "REDACTED", "Body", "Redact"]
 
 OPAQUE = "$opaque"
+REDACTED = "__REDACTED__"
+"""Stands in the place of what was hidden."""
+ATOMS: frozenset[type] = frozenset((str, int, float, bool, type(None)))
+"""Classes whose objects never change."""
+
 _MAX_REPR = 200
-_ATOMS = frozenset((str, int, float, bool, type(None)))
+
+
+class Redact(Protocol):
+    """Hides what must not leave the process."""
+
+    @property
+    def plain(self) -> AbstractSet[type]:
+        """Classes that need not be asked about: of `ATOMS`, and of models without undeclared fields."""
+
+    def __call__(self, live: object, json: bytes) -> bytes:
+        """Return the JSON that may be told; never raises.
+
+        Args:
+            live: the object.
+            json: its whole JSON.
+        """
 
 
 class Body:
     """A payload: the live object, its JSON, or both.
 
-    Two bodies are equal when their JSON says the same.
+    Two bodies are equal when what they tell is the same.
 
     Args:
         live: the object, in the process where it lives.
-        json: its JSON text in UTF-8, when it was read from a record.
+        json: its whole JSON text in UTF-8, when it was read from a record.
+        redact: hides what must not leave the process; default None: nothing has to be hidden.
     """
 
     # weakly referable, so that a trace can remember events just as long as the run does
-    __slots__ = ("__weakref__", "_json", "live")
+    __slots__ = ("__weakref__", "_json", "_redact", "_whole", "live")
 
-    def __init__(self, live: object = None, json: bytes | None = None) -> None:
+    def __init__(self, live: object = None, json: bytes | None = None, redact: Redact | None = None) -> None:
         self.live = live
+        self._redact = redact
         self._json = json
+        self._whole: bytes | None = None
+        if json is not None and redact is not None:
+            self._json, self._whole = None, json
 
     @property
     def json(self) -> bytes:
-        """The JSON of the payload; what JSON cannot say stands in it as type and repr under `$opaque`."""
+        """The JSON that may be told; what JSON cannot say stands in it as type and repr under `$opaque`."""
         if self._json is None:
-            self._json = _encode(self.live)
+            return self._tell()
         return self._json
+
+    @property
+    def whole(self) -> bytes:
+        """The JSON with all that is in the payload; it is for this process, and for what a user saves."""
+        if self._whole is None:
+            if self._json is not None:
+                return self._json
+            self._whole = _encode(self.live)
+        return self._whole
 
     @property
     def opaque(self) -> bool:
         """Whether some part could not be serialised, so that the object cannot be built again from JSON."""
-        return b'"$opaque"' in self.json
+        return b'"$opaque"' in self.whole
 
     def fix(self) -> None:
         """Make the JSON now, because the live object may change later; immutable atoms can wait."""
-        if self._json is None and type(self.live) not in _ATOMS:
-            self._json = _encode(self.live)
+        live, redact = self.live, self._redact
+        if self._json is None and (kind := type(live)) not in ATOMS:
+            # the plain case is the same as in _tell, a call less for every event
+            if redact is None or (
+                kind in redact.plain
+                and not live.__pydantic_extra__  # type: ignore[attr-defined]  # it is a model, or it would be an atom
+                and self._whole is None
+            ):
+                self._json = self._whole or _encode(live)
+            else:
+                self._tell()
+
+    def _tell(self) -> bytes:
+        live, redact, whole = self.live, self._redact, self._whole
+        if whole is None:
+            whole, kind = _encode(live), type(live)
+            if redact is not None and kind in redact.plain and (kind in ATOMS or not _has_extras(live)):
+                redact = None
+        told = whole if redact is None else redact(live, whole)
+        self._whole = whole if told != whole else None
+        self._json = told
+        return told
 
     @property
     def content(self) -> object:
         """The live object, or what the JSON says when there is none."""
-        return msgspec.json.decode(self.json) if self._is_read else self.live
+        return msgspec.json.decode(self.whole) if self._is_read else self.live
 
     def satisfies(self, requirements: Body) -> bool:
         """Tell whether each attribute (declared or not) that is named has the required value.
@@ -65,7 +125,7 @@ class Body:
         If either side is known by its JSON only, their JSON is compared.
         """
         if self._is_read or requirements._is_read:
-            mine, wanted = msgspec.json.decode(self.json), msgspec.json.decode(requirements.json)
+            mine, wanted = msgspec.json.decode(self.whole), msgspec.json.decode(requirements.whole)
         else:
             mine, wanted = self.live, requirements.live
         if not isinstance(wanted, Mapping):
@@ -76,7 +136,7 @@ class Body:
 
     @property
     def _is_read(self) -> bool:
-        return self.live is None and self._json is not None
+        return self.live is None and (self._json is not None or self._whole is not None)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Body):
@@ -89,6 +149,11 @@ class Body:
 
     def __repr__(self) -> str:
         return f"Body({self.json.decode()[:_MAX_REPR]})"
+
+
+def _has_extras(live: object) -> bool:
+    """Tell whether a model has undeclared fields."""
+    return bool(live.__pydantic_extra__)  # type: ignore[attr-defined]  # it is one
 
 
 def _encode(live: object) -> bytes:

@@ -1,6 +1,7 @@
 """Records as JSON and back, one object per record with its kind under `record`.
 
-Bodies stand in the JSON as what they say, not as text in text, so that a journal can be read and queried.
+Bodies stand in the JSON as what they say, not as text in text, so that a journal can be read and queried. Of a body
+with something to hide it is what may be told; only who saves a run writes the whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.record import Record
 
-__all__ = ["decode", "encode", "read_body", "write_body"]
+__all__ = ["decode", "encode", "read_body", "write_body", "write_whole"]
 
 
 def write_body(value: object) -> msgspec.Raw:
@@ -20,6 +21,13 @@ def write_body(value: object) -> msgspec.Raw:
     if isinstance(value, Body):
         return msgspec.Raw(value.json)
     raise TypeError(f"a record holds no {type(value).__name__}")
+
+
+def write_whole(value: object) -> msgspec.Raw:
+    """Write a body with all that is in it; for what a user saves."""
+    if isinstance(value, Body):
+        return msgspec.Raw(value.whole)
+    raise TypeError(f"saved data holds no {type(value).__name__}")
 
 
 def read_body(_: type, value: object) -> Body:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from otflow.records.body import Body
-from otflow.records.capture import Capture, cut, is_bulk, weigh
+from otflow.records.capture import Capture, cut, is_bulk, silence, weigh
 from otflow.records.codec import encode_all
+from otflow.records.payloads import HIDDEN, hidden_paths
+from otflow.records.plain import JSON
 from otflow.records.record import (
     ContextWritten,
     EventBuffered,
@@ -35,6 +37,10 @@ from otflow.records.semconv import (
     OUT_IDS,
     OUT_TARGETS,
     OUT_TYPES,
+    OUTPUT_MIME_TYPE,
+    OUTPUT_VALUE,
+    PAYLOAD_OUT_REF,
+    PAYLOAD_REDACTED_KEYS,
     PAYLOAD_TRUNCATED,
     STATE_KEYS,
     STATE_WRITES,
@@ -42,20 +48,25 @@ from otflow.records.semconv import (
 )
 from otflow.records.span import SpanEvent, SpanLink, Value
 
-__all__ = ["CHUNK", "MAX_IDS", "MAX_KEYS", "MAX_LINKS", "MAX_TEXT", "Details", "join", "show"]
+__all__ = ["CHUNK", "MAX_IDS", "MAX_KEYS", "MAX_LINKS", "MAX_PAGES", "MAX_TEXT", "Details", "join", "show"]
 
 MAX_IDS = 1000
 """How many events a span names in each direction; the others are counted."""
 MAX_LINKS = 64
 """How many links a span has: the SDK drops the oldest from 128 on."""
 MAX_KEYS = 32
-"""How many state paths a span names."""
+"""How many state paths a span names, how many of what is hidden, and how many payloads in a store."""
 MAX_TEXT = 8192
 """How many characters of an error stand beside the record of it."""
 CHUNK = 8
 """How many records are kept as they are; more are written as JSON, so that what they hold can go."""
 
+MAX_PAGES = 64
+"""How many further spans an open span may fill with its records."""
+
 _OVERHEAD = 250  # bytes of a record beside what `weigh` says, generously
+_SMALL = 64  # bytes of a payload that is not worth leaving out
+_WORTH_PAGING = 8192  # bytes of records that a span must be allowed to have, for further ones to be made
 
 
 class Details(msgspec.Struct, eq=False):
@@ -65,12 +76,16 @@ class Details(msgspec.Struct, eq=False):
         capture: the budget.
         last, end: the number and the time of the last record.
         links: references to other spans.
-        outputs: the payloads of what was returned.
+        outputs: the payloads of what was returned, as far as they may be shown; `value` bytes of them are.
         buffered: whether an event was put aside, and no collection was complete.
         error: what the attempt raised, or the run failed with.
         crashed: whether the records of the run stop in the middle.
         extra: further attributes.
         truncated: whether some payload is not whole.
+        hidden: the paths at which something is hidden in payloads.
+        surplus: records that go into a further span, because there is no more room in this one.
+        surplus_size: how much they weigh.
+        pages: how many further spans there are.
     """
 
     capture: Capture
@@ -84,6 +99,7 @@ class Details(msgspec.Struct, eq=False):
     out_targets: list[str] = []
     out_count: int = 0
     outputs: list[Body] = []
+    value: int = 0
     links: list[SpanLink] = []
     keys: dict[str, None] = {}
     writes: int = 0
@@ -94,8 +110,12 @@ class Details(msgspec.Struct, eq=False):
     extra: dict[str, Value] = {}
     texts: list[bytes] = []
     size: int = 0
+    surplus: list[Record] = []
+    surplus_size: int = 0
+    pages: int = 0
     omitted: int = 0
     truncated: bool = False
+    hidden: dict[str, None] = {}
 
     def take(self, event: int, kind: str, emitter: int, link: str) -> None:
         """Name an event that the step took, with a link to the span that emitted it unless that is 0."""
@@ -106,10 +126,10 @@ class Details(msgspec.Struct, eq=False):
         if emitter:
             self.link(emitter, link, event)
 
-    def link(self, span_id: int, kind: str, event: int = 0) -> None:
-        """Refer to another span."""
+    def link(self, span_id: int, kind: str, event: int = 0, trace_id: int = 0) -> None:
+        """Refer to another span; `trace_id` says of which trace it is, if of another one."""
         if len(self.links) < MAX_LINKS:
-            self.links.append(SpanLink(span_id, kind, event))
+            self.links.append(SpanLink(span_id, kind, event, trace_id))
 
     def pack(self, kept: list[Record]) -> None:
         """Take records in, and write them as JSON as far as there is room; the list is empty then."""
@@ -139,9 +159,12 @@ class Details(msgspec.Struct, eq=False):
             else:
                 if type(record) is EventBuffered or type(record) is EventsCollected:
                     self.buffered = type(record) is EventBuffered
+                if not capture.errors:
+                    record = silence(record)  # noqa: PLW2901  what is kept is what is shown
                 body, other = weigh(record)
             need = body + other + _OVERHEAD
-            if size + need <= capture.full and body <= capture.body:
+            limit = capture.of_record(record).body if capture.names else capture.body
+            if size + need <= capture.full and body <= limit:
                 fitting.append(record)
                 size += need
             else:
@@ -153,6 +176,9 @@ class Details(msgspec.Struct, eq=False):
     def _encode(self, fitting: list[Record]) -> None:
         if fitting:
             json = encode_all(fitting)[1:-1]
+            if HIDDEN in json:
+                for record in fitting:
+                    self.note_hidden(record)
             self.texts.append(json)
             self.size += len(json) + 1
 
@@ -163,19 +189,71 @@ class Details(msgspec.Struct, eq=False):
             self.out_types.append(sent.type)
             self.out_targets.append(sent.target)
         if sent.returned:
-            self.outputs.append(sent.body)
+            self.give(sent.type, sent.body)
+
+    def give(self, kind: str, body: Body) -> None:
+        """Add what was returned to what is shown of it, unless nothing of its type may be shown."""
+        value = self.capture.of_event(kind).value
+        if value:
+            self.outputs.append(body)
+            self.value = min(self.value or value, value)
+
+    def show_outputs(self, found: dict[str, Value]) -> None:
+        """Add what was returned, and the names in a store of what is not shown as a whole."""
+        if not self.outputs:
+            return
+        found[OUTPUT_VALUE], cut_off = show(join(self.outputs, self.value), self.value)
+        found[OUTPUT_MIME_TYPE] = JSON
+        if cut_off:
+            self.truncated = True
+            refs = [self.capture.keep(body.json) for body in self.outputs[:MAX_KEYS]]
+            if any(refs):
+                found[PAYLOAD_OUT_REF] = tuple(refs)
+
+    def note_hidden(self, payload: Record | Body) -> None:
+        """Name what is hidden in a payload, or in that of a record."""
+        for path in hidden_paths(payload):
+            if len(self.hidden) >= MAX_KEYS:
+                return
+            self.hidden[path] = None
 
     def _squeeze(self, record: Record, body: int, other: int, size: int, fitting: list[Record]) -> int:
         """Add a record without what is large in it, or count it; return what it weighs then."""
         room = (self.capture.bulk if is_bulk(record) else self.capture.records) - size - _OVERHEAD
-        self.truncated |= body > 0
-        small, rest = cut(record, other) if room >= 0 else (record, other)
-        if rest > room:
-            self.omitted += 1
-            return 0
+        capture = self.capture.of_record(record)
+        if body <= min(_SMALL, capture.body):  # what stands in its place would not be smaller
+            small, rest = record, other + body
+        else:
+            self.truncated = True
+            if capture.value:
+                self.note_hidden(record)
+            small, rest = cut(record, other, capture) if room >= 0 or self._may_page(record) else (record, other)
         self.truncated |= rest < other
-        fitting.append(small)
-        return rest + _OVERHEAD
+        if rest <= room:
+            fitting.append(small)
+            return rest + _OVERHEAD
+        if self._may_page(record) and rest + _OVERHEAD <= capture.records:
+            self.surplus.append(small)
+            self.surplus_size += rest + _OVERHEAD
+        else:
+            self.omitted += 1
+        return 0
+
+    def _may_page(self, record: Record) -> bool:
+        """Tell whether a record may go on another page: not what is written without end, and not for ever."""
+        return (
+            self.pages < MAX_PAGES
+            and self.capture.records >= _WORTH_PAGING
+            and type(record) is not ContextWritten
+            and type(record) is not StreamWritten
+        )
+
+    def turn(self) -> tuple[int, int, int, int, str]:
+        """Begin a new page; return numbers and times of the first and the last record of the full one, and its JSON."""
+        records, self.surplus, self.surplus_size = self.surplus, [], 0
+        self.pages += 1
+        first, last = records[0], records[-1]
+        return first.seq, last.seq, first.at, last.at, encode_all(records).decode("utf-8", "replace")
 
     def render(self) -> str:
         """Return the records as a JSON array."""
@@ -192,6 +270,8 @@ class Details(msgspec.Struct, eq=False):
             found[OMITTED] = self.omitted
         if self.truncated or self.omitted:
             found[PAYLOAD_TRUNCATED] = True
+        if self.hidden:
+            found[PAYLOAD_REDACTED_KEYS] = tuple(self.hidden)
         if self.error is not None:
             found[ERROR_TYPE] = self.error.type
         elif self.crashed:
@@ -216,8 +296,10 @@ class Details(msgspec.Struct, eq=False):
         error = self.error
         if error is None:
             return ()
-        found: dict[str, Value] = {EXCEPTION_TYPE: error.type, EXCEPTION_MESSAGE: error.message[:MAX_TEXT]}
-        if error.stack:
+        found: dict[str, Value] = {EXCEPTION_TYPE: error.type}
+        if self.capture.errors:
+            found[EXCEPTION_MESSAGE] = error.message[:MAX_TEXT]
+        if self.capture.errors and error.stack:
             found[EXCEPTION_STACKTRACE] = error.stack[-MAX_TEXT:]
         return (SpanEvent(EXCEPTION_EVENT, self.end, found),)
 

@@ -14,10 +14,11 @@ from typing import TypeAlias
 import msgspec
 
 from otflow.records.body import Body
-from otflow.records.codec import decode
-from otflow.records.record import EventBuffered, EventReceived, EventSent
+from otflow.records.codec import decode, read_body
+from otflow.records.record import About, EventBuffered, EventReceived, EventSent
+from otflow.records.span import read_traceparent
 
-__all__ = ["Emitted", "Event", "Known", "Saved", "read_saved"]
+__all__ = ["Emitted", "Event", "Known", "Origin", "Saved", "read_saved"]
 
 Event: TypeAlias = EventReceived | EventSent | EventBuffered
 """A record under whose number an event is known."""
@@ -28,18 +29,34 @@ Known: TypeAlias = tuple[weakref.ref[Body], str, int, int]
 _FIRST_SWEEP = 256  # more than most runs emit, and more than a trace is behind
 
 
+class Origin(msgspec.Struct):
+    """What is out of the ordinary about where an event came from.
+
+    `trace_id` is the trace in which it was emitted, if the run has another one now; `sender_trace` and `sender` are
+    the span of the outside in which it was sent. 0 where there is none.
+    """
+
+    trace_id: int = 0
+    sender_trace: int = 0
+    sender: int = 0
+
+
 class Saved(msgspec.Struct):
     """What a trace wants to know of saved data: the records that it refers to, and whose it is."""
 
     events: list[msgspec.Raw] = []
     workflow: str = ""
     digest: str = ""
+    about: About | None = None
+
+
+_SAVED = msgspec.json.Decoder(Saved, dec_hook=read_body)
 
 
 def read_saved(data: Body) -> Saved:
     """Read saved data, as far as it can be read."""
     try:
-        return msgspec.json.decode(data.json, type=Saved)
+        return _SAVED.decode(data.json)
     except msgspec.MsgspecError:
         return Saved()
 
@@ -49,12 +66,14 @@ class Emitted:
 
     Attributes:
         held: by invocation the payload that it takes, until the trace comes to its start.
+        origins: by event what is out of the ordinary about where it came from.
     """
 
-    __slots__ = ("_events", "_gone", "_saved", "_sweep_at", "held")
+    __slots__ = ("_events", "_gone", "_saved", "_sweep_at", "held", "origins")
 
     def __init__(self) -> None:
         self.held: dict[int, Body] = {}
+        self.origins: dict[int, Origin] = {}
         self._events: dict[int, Known] = {}
         self._gone: dict[int, Known] = {}
         self._saved: list[Body] = []
@@ -80,6 +99,7 @@ class Emitted:
             (gone if known[0]() is None else alive)[id] = known
         self._events, self._gone = alive, gone
         self._sweep_at = 2 * len(alive) + _FIRST_SWEEP
+        self.origins = {id: origin for id, origin in self.origins.items() if id in alive or id in gone}
 
     def find(self, id: int) -> Known | None:
         """Return what is known of an event."""
@@ -92,9 +112,27 @@ class Emitted:
         if body is not None:
             self.held[invocation] = body
 
+    def receive(self, event: EventReceived, span_id: int) -> Origin | None:
+        """Remember an event from outside; return what is out of the ordinary about it."""
+        self.remember(event, event.body, span_id)
+        if not event.sender:
+            return None
+        trace_id, sender, _ = read_traceparent(event.sender)
+        if not sender:
+            return None
+        origin = self.origins[event.seq] = Origin(0, trace_id, sender)
+        return origin
+
+    def leave(self, trace_id: int) -> None:
+        """Remember that what was emitted so far was in this trace, because another one begins."""
+        self._sweep()
+        for id in (*self._events, *self._gone):
+            origin = self.origins.setdefault(id, Origin())
+            origin.trace_id = origin.trace_id or trace_id
+
     def adopt(self, saved: Saved) -> None:
         """Begin with the events of saved data. They stay, because nobody else holds these very bodies."""
-        for kept in (self.held, self._events, self._gone, self._saved):
+        for kept in (self.held, self._events, self._gone, self._saved, self.origins):
             kept.clear()
         for raw in saved.events:
             try:
@@ -103,4 +141,7 @@ class Emitted:
                 continue
             if isinstance(event, EventReceived | EventSent | EventBuffered) and event.body is not None:
                 self._saved.append(event.body)
-                self.remember(event, event.body, 0)
+                if isinstance(event, EventReceived):
+                    self.receive(event, 0)
+                else:
+                    self.remember(event, event.body, 0)

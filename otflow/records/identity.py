@@ -1,8 +1,8 @@
 """The ids under which a run stands in its trace: what whoever refers to its spans has to know.
 
-A run that goes on soon after a pause stays in its trace. One that goes on much later gets another trace, because backends
-decide about a trace, and draw it, as a whole; links join the two. Which trace that is follows from records alone, so
-that all who read them agree. This room knows records and numbers, and no span.
+A run that goes on soon after a pause stays in its trace. One that goes on much later gets another trace, because
+backends decide about a trace, and draw it, as a whole; links join the two. Which trace that is follows from records
+alone, so that all who read them agree. This room knows records and numbers, and no span.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ class Identity:
         trace_id: the id of the trace.
         key: the number from which span ids are counted.
         parent_id, parent_flags: the span under which the run stands, or 0, and its trace flags.
+        paused_at: when the run was paused, in nanoseconds since the epoch; 0 if it is not.
         left: where the run stood when the data was saved from which it goes on; None if it did not say.
     """
 
-    __slots__ = ("_paused_at", "_seed", "_window", "key", "left", "parent_flags", "parent_id", "trace_id")
+    __slots__ = ("_seed", "_window", "key", "left", "parent_flags", "parent_id", "paused_at", "trace_id")
 
     def __init__(self, first: Record, window: int = WINDOW) -> None:
         self.trace_id, self._seed = derive_ids(first.run)
@@ -69,7 +70,7 @@ class Identity:
         self.parent_id = self.parent_flags = 0
         self.left: Whereabouts | None = None
         self._window = window
-        self._paused_at = 0
+        self.paused_at = 0
         if isinstance(first, RunStarted):
             if first.parent:
                 trace_id, self.parent_id, self.parent_flags = read_traceparent(first.parent)
@@ -80,9 +81,9 @@ class Identity:
     def follow(self, record: Moved) -> bool:
         """Take one of the records that may change it; tell whether the run has another trace now."""
         if isinstance(record, RunPaused):
-            self._paused_at = record.at
+            self.paused_at = record.at
             return False
-        left_at, self._paused_at = self._paused_at, 0
+        left_at, self.paused_at, self.left = self.paused_at, 0, None
         if record.snapshot is not None:
             left_at = self._restore(record, record.snapshot) or left_at
         if not left_at or record.at - left_at <= self._window:

@@ -12,7 +12,8 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.capture import Capture
 from otflow.records.codec import encode_all
-from otflow.records.details import CHUNK, MAX_TEXT, Details, join, show
+from otflow.records.details import CHUNK, MAX_TEXT, Details, show
+from otflow.records.payloads import HIDDEN
 from otflow.records.plain import JSON, PlainAttributes, Template
 from otflow.records.record import EventBuffered, EventSent, Record, StepCompleted
 from otflow.records.semconv import (
@@ -25,8 +26,7 @@ from otflow.records.semconv import (
     INVOCATION_ID,
     OK,
     OUTCOME,
-    OUTPUT_MIME_TYPE,
-    OUTPUT_VALUE,
+    PAYLOAD_IN_REF,
     QUEUE_DURATION,
     RECORDS,
     RUN_ID,
@@ -56,6 +56,11 @@ class Common(msgspec.Struct):
     segment: int = -1
     branch: str = ""
 
+    def belong_to(self, workflow: str) -> None:
+        """Take the name of the workflow, and what is captured of its runs."""
+        self.workflow = workflow
+        self.capture = self.capture.of_workflow(workflow)
+
     def attributes(self) -> dict[str, Value]:
         """Return the attributes that all spans of the current segment carry."""
         found: dict[str, Value] = {
@@ -67,6 +72,10 @@ class Common(msgspec.Struct):
         if self.branch:
             found[BRANCH] = self.branch
         return found
+
+    def other(self, trace_id: int) -> int:
+        """Return the id of a trace for a link to it: 0 if it is the current one."""
+        return trace_id if trace_id != self.trace_id else 0
 
 
 class Part(msgspec.Struct, eq=False):
@@ -134,6 +143,8 @@ class Part(msgspec.Struct, eq=False):
         else:
             return self._finish_with_details(self.more())
         capture, records, given = self.common.capture, encode_all(kept), input.json
+        if HIDDEN in records or HIDDEN in given or capture.names:
+            return self._finish_with_details(self.more())
         if len(records) > capture.full or len(given) > capture.value or (made and len(made) > capture.value):
             return self._finish_with_details(self.more())
         waited = self.start - self.queued
@@ -176,15 +187,16 @@ class Part(msgspec.Struct, eq=False):
         if details.buffered and self.outcome == OK and not details.out_count:
             self.outcome = BUFFERED
         found = self.template.fixed.copy()
-        limit = self.common.capture.value
-        if limit and self.input is not None:
-            found[INPUT_VALUE], cut = show(self.input.json, limit)
+        capture = self.common.capture.of_event(self.kind)
+        if capture.value and self.input is not None:
+            found[INPUT_VALUE], cut = show(self.input.json, capture.value)
             found[INPUT_MIME_TYPE] = JSON
-            details.truncated |= cut
-        if limit and details.outputs:
-            found[OUTPUT_VALUE], cut = show(join(details.outputs, limit), limit)
-            found[OUTPUT_MIME_TYPE] = JSON
-            details.truncated |= cut
+            details.note_hidden(self.input)
+            if cut:
+                details.truncated = True
+                if ref := capture.keep(self.input.json):
+                    found[PAYLOAD_IN_REF] = (ref,)
+        details.show_outputs(found)
         found[RECORDS] = details.render()
         if self.attempt:
             found[INVOCATION_ID] = self.invocation
@@ -208,6 +220,6 @@ class Part(msgspec.Struct, eq=False):
             details.events(),
             tuple(details.links),
             "error" if error is not None or details.crashed else "unset",
-            "" if error is None else error.message[:MAX_TEXT],
+            "" if error is None or not self.common.capture.errors else error.message[:MAX_TEXT],
             self.invocation,
         )

@@ -41,12 +41,12 @@ class Template(msgspec.Struct, eq=False):
     Attributes:
         name: the name of the spans.
         fixed: their attributes.
-        memo: what a writer of bytes made of `fixed`; b"" when none has been there yet.
+        memo: what a writer of bytes made of all this, under keys of its own.
     """
 
     name: str
     fixed: dict[str, Value]
-    memo: bytes = b""
+    memo: dict[object, bytes] = {}
 
 
 class PlainAttributes(msgspec.Struct, eq=False):
@@ -86,23 +86,24 @@ class PlainAttributes(msgspec.Struct, eq=False):
 
     def _write(self) -> dict[str, Value]:
         found = self.template.fixed.copy()
-        found[INPUT_VALUE] = self.given.decode("utf-8", "replace")
         found[INPUT_MIME_TYPE] = JSON
-        if self.made is not None:
-            found[OUTPUT_VALUE] = self.made.decode("utf-8", "replace")
-            found[OUTPUT_MIME_TYPE] = JSON
-        found[RECORDS] = self.records.decode("utf-8", "replace")
-        found[INVOCATION_ID] = self.invocation
         found[ATTEMPT] = self.attempt
         found[OUTCOME] = self.outcome
+        found[IN_TYPES] = (self.kind,)
+        if self.made is not None:
+            found[OUTPUT_MIME_TYPE] = JSON
+            found[OUT_TYPES] = (self.sent,)
+        found[INVOCATION_ID] = self.invocation
         found[QUEUE_DURATION] = self.waited
         found[SEQ_START] = self.first
         found[SEQ_END] = self.last
         found[IN_IDS] = (self.event,)
-        found[IN_TYPES] = (self.kind,)
         if self.made is not None:
             found[OUT_IDS] = (self.last,)
-            found[OUT_TYPES] = (self.sent,)
+        found[INPUT_VALUE] = self.given.decode("utf-8", "replace")
+        if self.made is not None:
+            found[OUTPUT_VALUE] = self.made.decode("utf-8", "replace")
+        found[RECORDS] = self.records.decode("utf-8", "replace")
         return found
 
     def __getitem__(self, key: str) -> Value:

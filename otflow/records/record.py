@@ -19,6 +19,7 @@ from otflow.records.body import Body
 
 __all__ = [
     "FORMAT",
+    "About",
     "CheckpointTaken",
     "ContextWritten",
     "EventBuffered",
@@ -66,12 +67,21 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     stack: str = ""
 
 
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run belongs to, in the words of who started it: a conversation, a user, tags, and further values."""
+
+    session: str = ""
+    user: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: Body | None = None
+
+
 class RunStarted(_Fact, frozen=True, tag=True):
     """A run began.
 
     `graph` is the digest of the workflow's step and event table, `parent` the span it was started under (W3C
     traceparent), `parent_run` and `parent_invocation` the step that started it; `carried` is the state that the
-    context brought along.
+    context brought along, `about` what its caller says that it belongs to.
     """
 
     workflow: str
@@ -83,6 +93,7 @@ class RunStarted(_Fact, frozen=True, tag=True):
     parent_invocation: int = 0
     carried: Body | None = None
     format: int = FORMAT
+    about: About | None = None
 
 
 class RunResumed(_Fact, frozen=True, tag=True):
@@ -126,11 +137,15 @@ class RunTimedOut(_Fact, frozen=True, tag=True):
 
 
 class EventReceived(_Fact, frozen=True, tag=True):
-    """An event came in from outside: the start event, an answer, a message."""
+    """An event came in from outside: the start event, an answer, a message.
+
+    `sender` is the span in which it was sent (W3C traceparent), unless that is the one that the run stands under.
+    """
 
     type: str
     body: Body
     target: str = ""
+    sender: str = ""
 
 
 class EventSent(_Fact, frozen=True, tag=True):

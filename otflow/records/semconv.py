@@ -16,10 +16,14 @@ SCOPE = "otflow"
 
 SEGMENT_SPAN = "invoke_workflow"
 STEP_SPAN = "step"
+RUN_STARTED_SPAN = "run_started"
+STEP_STARTED_SPAN = "step_started"
 
 SPANS: dict[str, str] = {
     f"{SEGMENT_SPAN} {{workflow}}": "One segment of a run: from its start, or where it goes on, to its end or pause.",
     f"{STEP_SPAN} {{step}}": "One attempt of a step, or the part of it that lies in one segment.",
+    f"{RUN_STARTED_SPAN} {{workflow}}": "A marker of no length: the segment above it is open for 5 seconds by now.",
+    f"{STEP_STARTED_SPAN} {{step}}": "A marker of no length: the attempt above it is open for 5 seconds by now.",
 }
 """Span names, with the variable part in braces."""
 
@@ -29,8 +33,12 @@ INPUT_MIME_TYPE = "input.mime_type"
 OUTPUT_VALUE = "output.value"
 OUTPUT_MIME_TYPE = "output.mime_type"
 SESSION_ID = "session.id"
+USER_ID = "user.id"
+METADATA = "metadata"
+TAGS = "tag.tags"
 OPERATION_NAME = "gen_ai.operation.name"
 GEN_AI_WORKFLOW_NAME = "gen_ai.workflow.name"
+CONVERSATION_ID = "gen_ai.conversation.id"
 ERROR_TYPE = "error.type"
 EXCEPTION_TYPE = "exception.type"
 EXCEPTION_MESSAGE = "exception.message"
@@ -65,6 +73,10 @@ GRAPH_HASH = "otflow.graph.hash"
 RECORDS = "otflow.records"
 OMITTED = "otflow.omitted"
 PAYLOAD_TRUNCATED = "otflow.payload.truncated"
+PAYLOAD_IN_REF = "otflow.payload.in.ref"
+PAYLOAD_OUT_REF = "otflow.payload.out.ref"
+PAYLOAD_REDACTED_KEYS = "otflow.payload.redacted_keys"
+PENDING = "otflow.pending"
 LINK_KIND = "otflow.link.kind"
 EVENT_ID = "otflow.event.id"
 
@@ -74,7 +86,12 @@ ATTRIBUTES: dict[str, str] = {
     INPUT_MIME_TYPE: "application/json, beside input.value.",
     OUTPUT_VALUE: "JSON of the event that the step returned (a list, if several); on a segment, of the stop event.",
     OUTPUT_MIME_TYPE: "application/json, beside output.value.",
-    SESSION_ID: "What groups traces of one conversation: the run id. On segments.",
+    SESSION_ID: "What groups traces of one conversation: the session that the run was tagged with, else the run id. "
+    "On segments.",
+    USER_ID: "The user that the run was tagged with. On segments.",
+    METADATA: "JSON of the metadata that the run was tagged with. On segments.",
+    TAGS: "The tags that the run was tagged with. On segments.",
+    CONVERSATION_ID: "The session that the run was tagged with. On segments.",
     OPERATION_NAME: "invoke_workflow. On segments.",
     GEN_AI_WORKFLOW_NAME: "The name of the workflow. On segments.",
     ERROR_TYPE: "The qualified name of the exception's class. On what failed.",
@@ -85,7 +102,7 @@ ATTRIBUTES: dict[str, str] = {
     PARENT_RUN_ID: "The id of the run whose step started this one. On the first segment.",
     WORKFLOW_NAME: "The name of the workflow.",
     STEP_NAME: "The name of the step.",
-    SEGMENT: "The number of the segment, from 0, in the process that executes the run.",
+    SEGMENT: "The number of the segment, from 0; a run that is restored counts on from what was saved.",
     BRANCH: "On a run that was restored from saved data: the number and the time (ns) of the record that restored it, "
     "as number@time. A later branch supersedes the records of earlier ones from that number on.",
     SEQ_START: "The number of the first record in this span.",
@@ -112,6 +129,11 @@ ATTRIBUTES: dict[str, str] = {
     RECORDS: "The records of this span as a JSON array; the spans of a run together hold all of them.",
     OMITTED: "How many records of this span are left out of otflow.records, because it would have become too large.",
     PAYLOAD_TRUNCATED: 'True when some payload is cut, or replaced in otflow.records by {"$truncated": bytes}.',
+    PAYLOAD_IN_REF: "The name in the payload store of the event in input.value, when it is cut there.",
+    PAYLOAD_OUT_REF: "The names in the payload store of the events in output.value, when they are cut there; empty for "
+    "one that could not be kept. The first 32.",
+    PAYLOAD_REDACTED_KEYS: "The paths in payloads, and in the state, at which a value is hidden. The first 32.",
+    PENDING: "True on the markers of what is still open; the span above them follows when it ends.",
     LINK_KIND: "What a link means: see the link kinds. On links.",
     EVENT_ID: "The id of the event that the link stands for. On links.",
 }
@@ -121,12 +143,15 @@ CONSUMED = "consumed"
 COLLECTED = "collected"
 RETRY_OF = "retry_of"
 RESUMED_FROM = "resumed_from"
+SENT_BY = "sent_by"
 
 LINKS: dict[str, str] = {
     CONSUMED: "To the span that emitted an event, from the attempt that took it.",
     COLLECTED: "To the span that emitted an event, from the attempt that collected it together with others.",
     RETRY_OF: "To the attempt that failed, from the one that tries again.",
     RESUMED_FROM: "To the segment, or the part of an attempt, that went before a pause.",
+    SENT_BY: "To the span, mostly in another trace, in which an event was sent to the run from outside; from the "
+    "segment that received it and from the attempt that took it.",
 }
 """The kinds of links."""
 

@@ -15,7 +15,16 @@ import msgspec
 
 from otflow.records.semconv import EVENT_ID, LINK_KIND
 
-__all__ = ["SpanData", "SpanEvent", "SpanLink", "Value", "derive_ids", "derive_span_id", "read_traceparent"]
+__all__ = [
+    "SpanData",
+    "SpanEvent",
+    "SpanLink",
+    "Value",
+    "derive_ids",
+    "derive_span_id",
+    "read_traceparent",
+    "write_traceparent",
+]
 
 Value: TypeAlias = str | bool | int | float | tuple[str, ...] | tuple[int, ...]
 """What an attribute may be: all backends take these."""
@@ -34,11 +43,15 @@ class SpanEvent(msgspec.Struct, frozen=True):
 
 
 class SpanLink(msgspec.Struct, frozen=True):
-    """A reference to another span of the same trace; `event` is the id of the event it stands for, or 0."""
+    """A reference to another span; `event` is the id of the event it stands for, or 0.
+
+    `trace_id` is 0 when the other span is of the same trace.
+    """
 
     span_id: int
     kind: str
     event: int = 0
+    trace_id: int = 0
 
     @property
     def attributes(self) -> dict[str, Value]:
@@ -84,3 +97,8 @@ def read_traceparent(text: str) -> tuple[int, int, int]:
     if match is None or not int(match[1], 16) or not int(match[2], 16):
         return 0, 0, 0
     return int(match[1], 16), int(match[2], 16), int(match[3], 16)
+
+
+def write_traceparent(trace_id: int, span_id: int, flags: int) -> str:
+    """Write trace id, span id and flags as a W3C traceparent."""
+    return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"

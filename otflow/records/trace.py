@@ -14,8 +14,9 @@ from typing import TypeAlias, assert_never
 from otflow.records.attempts import Attempts, OfAttempt
 from otflow.records.capture import FULL, Capture
 from otflow.records.emitted import Emitted, read_saved
+from otflow.records.identity import WINDOW, Identity, Whereabouts
 from otflow.records.part import Common, Part
-from otflow.records.plain import Template
+from otflow.records.pending import Pending
 from otflow.records.record import (
     CheckpointTaken,
     ContextWritten,
@@ -42,24 +43,19 @@ from otflow.records.record import (
     WaitEnded,
     WaitStarted,
 )
+from otflow.records.segments import Segments
 from otflow.records.semconv import (
     CANCELLED,
     CRASHED,
     ERROR,
-    GEN_AI_WORKFLOW_NAME,
-    GRAPH_HASH,
     OK,
-    OPERATION_NAME,
-    PARENT_RUN_ID,
     PAUSED,
-    RESUMED_FROM,
-    SEGMENT_SPAN,
+    SENT_BY,
     SEQ_LAST,
-    SESSION_ID,
     TIMEOUT,
     WAITING,
 )
-from otflow.records.span import SpanData, Value, derive_ids, derive_span_id, read_traceparent
+from otflow.records.span import SpanData
 
 __all__ = ["RunTrace"]
 
@@ -76,32 +72,31 @@ class RunTrace:
     Args:
         first: the first record that is there; mostly the `RunStarted`.
         capture: how much of the payloads goes into the spans; default `FULL`.
+        window: how long after a pause the run stays in its trace, in nanoseconds; default 15 minutes.
 
     Attributes:
+        identity: the ids under which the run stands.
         common: what all spans of the run have in common.
         attempts: the open spans of attempts.
         segment: the open span of the run.
-        parent_id, parent_flags: the span under which the run stands, or 0, and its trace flags.
         paused, ended: where the run stands.
     """
 
-    def __init__(self, first: Record, capture: Capture = FULL) -> None:
-        trace_id, self._seed = derive_ids(first.run)
-        # with the time, so that a run id that is used again gets other spans
-        self.common = Common(first.run, trace_id, self._seed + first.at, capture)
-        self.parent_id = self.parent_flags = 0
+    def __init__(self, first: Record, capture: Capture = FULL, window: int = WINDOW) -> None:
+        self.identity = identity = Identity(first, window)
+        self.common = Common(first.run, identity.trace_id, identity.key, capture)
         self._emitted = Emitted()
         self.attempts = Attempts(self.common, self._emitted)
+        self._segments = Segments(self.common, identity)
+        self._pending = Pending()
         self.segment: Part | None = None
         self.paused = self.ended = False
         self._ending = ""
-        self._graph = self._parent_run = ""
-        self._anchor = self._last = 0  # the ids of the first and of the last segment
         match first:
-            case RunStarted(workflow=workflow, graph=graph, parent=parent, parent_run=parent_run):
-                self.common.workflow, self._graph, self._parent_run = workflow, graph, parent_run
-                trace_id, self.parent_id, self.parent_flags = read_traceparent(parent)
-                self.common.trace_id = trace_id or self.common.trace_id
+            case RunStarted(workflow=workflow, graph=graph, parent_run=parent_run, about=about):
+                self.common.belong_to(workflow)
+                segments = self._segments
+                segments.graph, segments.parent_run, segments.about = graph, parent_run, about
             case RunResumed():
                 self._restore(first)
             case _:
@@ -110,7 +105,31 @@ class RunTrace:
     @property
     def name(self) -> str:
         """The name of the segments."""
-        return f"{SEGMENT_SPAN} {self.common.workflow}".rstrip()
+        return self._segments.name
+
+    def locate(self, now: int, flags: int, state: str) -> Whereabouts | None:
+        """Say where the run stands at a time, for the data that is saved with it; None before its first segment.
+
+        Args:
+            now: the time, in nanoseconds since the epoch.
+            flags: the flags of its trace.
+            state: the W3C tracestate of its trace.
+        """
+        return self._segments.locate(now, flags, state)
+
+    def mark_pending(self, now: int, patience: int) -> tuple[list[SpanData], int]:
+        """Announce the spans that are open for long, each once.
+
+        Args:
+            now: the time, in nanoseconds since the epoch.
+            patience: how long a span may be open before it is announced, in nanoseconds.
+
+        Returns:
+            Their markers, and when there may be more to announce; 0 if never.
+        """
+        if self.segment is None:
+            return [], 0
+        return self._pending.mark(self.common, (self.segment, *self.attempts.open.values()), now, patience)
 
     def feed(self, records: Sequence[Record]) -> list[SpanData]:
         """Take a batch: the records that one input led to. Returns the spans that it finished."""
@@ -182,8 +201,12 @@ class RunTrace:
         segment.keep(record)
         match record:
             case EventReceived():
-                self._emitted.remember(record, record.body, segment.span_id)
-                segment.input = segment.input or record.body
+                origin = self._emitted.receive(record, segment.span_id)
+                if segment.input is None:
+                    segment.input, segment.kind = record.body, record.type
+                if origin is not None:
+                    trace_id = self.common.other(origin.sender_trace)
+                    segment.more().link(origin.sender, SENT_BY, record.seq, trace_id)
             case RetryQueued():
                 self.attempts.requeue(record)
             case EventReleased() | CheckpointTaken():
@@ -203,13 +226,13 @@ class RunTrace:
             case RunResumed():
                 pass
             case RunPaused():
+                self.identity.follow(record)
                 self._ending = PAUSED
             case RunCompleted():
                 self._end(OK)
                 known = self._emitted.find(record.event)
-                body = known[0]() if known is not None else None
-                if body is not None:
-                    segment.more().outputs.append(body)
+                if known is not None and (body := known[0]()) is not None:
+                    segment.more().give(known[1], body)
             case RunFailed():
                 self._end(ERROR)
                 segment.more().error = record.error
@@ -231,43 +254,28 @@ class RunTrace:
         self._settle(finished, record.seq - 1)  # in case that two batches came as one
         if record.snapshot is not None:
             self._close_segment(CRASHED, finished)
-            self._restore(record)
+        if self.identity.follow(record):
+            self._emitted.leave(self.common.trace_id)
+            self._segments.go_on()
+        self._restore(record)
         self.paused = False
 
     def _restore(self, record: RunResumed) -> None:
         """Go on from saved data: a branch of the run, with spans of its own."""
+        identity, common, segments = self.identity, self.common, self._segments
+        common.trace_id, common.key = identity.trace_id, identity.key
         if record.snapshot is None:
             return
         saved = read_saved(record.snapshot)
         self._emitted.adopt(saved)
-        self._graph = saved.digest
-        common = self.common
-        common.workflow = saved.workflow
+        segments.graph, segments.about = saved.digest, saved.about
+        if identity.left is not None:
+            segments.go_on()
+        common.belong_to(saved.workflow)
         common.branch = f"{record.seq}@{record.at}"
-        common.key = self._seed + record.at
 
     def _open_segment(self, record: Record) -> Part:
-        common = self.common
-        common.segment += 1
-        fixed: dict[str, Value] = {
-            **common.attributes(),
-            OPERATION_NAME: SEGMENT_SPAN,
-            GEN_AI_WORKFLOW_NAME: common.workflow,
-            SESSION_ID: common.run,
-            GRAPH_HASH: self._graph,
-        }
-        if self._parent_run:
-            fixed[PARENT_RUN_ID] = self._parent_run
-        # counted downwards, because one record may open a segment and an attempt in it
-        span_id = derive_span_id(common.key, -record.seq)
-        parent = self._anchor or self.parent_id
-        template = Template(self.name, fixed)
-        segment = Part(common, span_id, parent, template, record.seq, record.at, [])
-        if self._last:
-            segment.more().link(self._last, RESUMED_FROM)
-        self._anchor = self._anchor or span_id
-        self._last = span_id
-        self.segment = segment
+        self.segment = segment = self._segments.open(record)
         if self.paused:  # a record from outside, which does not wake the run
             self._ending = PAUSED
         if self.attempts.opened is not None:
@@ -293,6 +301,7 @@ class RunTrace:
         segment.outcome = outcome
         details.crashed = outcome == CRASHED
         finished.append(segment.finish())
+        self._pending.clear()
         self.segment = None
         self.paused = outcome == PAUSED
         self._ending = ""

@@ -53,6 +53,11 @@ class Attempt(msgspec.Struct, eq=False):
     waits: dict[str, int] | None = None
 
     @property
+    def step(self) -> str:
+        """The name of the step."""
+        return self.started.step
+
+    @property
     def number(self) -> int:
         """The number of the attempt; the first is 1."""
         return self.started.attempt

@@ -132,8 +132,15 @@ class Blueprint:
                 f"Saved data of workflow '{name}' holds an event of the type {key} with a part that could not be "
                 f"serialised: {body!r}. Make that field serialisable, or start a new run."
             )
-        body.live = kind.model_validate_json(body.json)
+        body.live = kind.model_validate_json(body.whole)
         return body.live
+
+    def find(self, key: str) -> type[Event] | None:
+        """Return the event class of a type key; None if it cannot be found."""
+        try:
+            return self._types.get(key) or self._find(key)
+        except WorkflowRuntimeError:
+            return None
 
     def _find(self, key: str) -> type[Event]:
         """Find an event class that no signature names, such as those of a stream."""

@@ -93,7 +93,16 @@ class Crew:
             self._workers.discard(task)
             driver.backlog.rest()
             if driver.ready:
-                self.wake()
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Have the next worker begin, a little later if some sink does not keep up."""
+        dispatcher = self.driver.dispatcher
+        delay = dispatcher.hold() if dispatcher.gates else 0.0
+        if delay > 0:
+            self._loop.call_later(delay, self.wake)
+        else:
+            self.wake()
 
     async def _work(self, task: asyncio.Task[None] | None) -> None:
         driver, context_of_run = self.driver, self.context
@@ -155,7 +164,7 @@ class Crew:
             return
         body = None
         if value is not None:
-            body = Body(value)
+            body = Body(value, None, driver.redact)
             if driver.dispatcher.listening:
                 body.fix()
         at = driver.now()
@@ -216,7 +225,8 @@ class Crew:
                 delay = ask(policy, (at - first_at) / _NS, started.attempt, error, seed)
             except WorkflowRuntimeError as fault:
                 error = fault
-        input = StepRaised(at, id, started.attempt, describe_failure(error), delay)
+        taken = running.event.body if running is not None and driver.dispatcher.listening else None
+        input = StepRaised(at, id, started.attempt, describe_failure(error, driver.redact, taken), delay)
         if delay is not None:
             self._past[id] = Past(began_at, first_at, at, error)
         else:

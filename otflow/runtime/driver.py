@@ -17,7 +17,7 @@ from typing import TypeAlias
 from otflow.core.decide import advance
 from otflow.core.inputs import Cancel, DelayOver, Fail, Input, TimeOut, WaitExpired
 from otflow.core.state import RunState, new_state
-from otflow.dispatcher import Dispatcher, Sink
+from otflow.dispatcher import Dispatcher, Load, Sink, StepLoad
 from otflow.errors import WorkflowRuntimeError, text_of
 from otflow.events import Event
 from otflow.records.body import Body
@@ -34,6 +34,7 @@ from otflow.records.record import (
     WaitEnded,
     WaitStarted,
 )
+from otflow.redaction import Redactor
 from otflow.runtime.backlog import Backlog
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock, Timer
@@ -66,6 +67,7 @@ class Driver:
     def __init__(self, blueprint: Blueprint, dispatcher: Dispatcher, clock: Clock, run: str) -> None:
         self.blueprint = blueprint
         self.dispatcher = dispatcher
+        self.redact = dispatcher.redact
         self.clock = clock
         self.now = clock.now
         self.state: RunState = new_state(blueprint.plan, run)
@@ -76,6 +78,7 @@ class Driver:
         self.on_stream: Callable[[Event], None] = _ignore
         self.on_end: Callable[[Ending], None] = _ignore
         self.on_done: Callable[[], None] = _nothing
+        self.leave: Callable[[], None] = _nothing
         self.error: Exception | None = None
         self.ending: Ending | None = None
         self._timers: dict[tuple[str, int], Timer] = {}
@@ -130,7 +133,7 @@ class Driver:
 
     def body(self, value: object) -> Body:
         """Make the payload for a record; its JSON is made now if anyone listens."""
-        body = Body(value)
+        body = Body(value, None, self.redact)
         if self.dispatcher.listening:
             body.fix()
         return body
@@ -206,7 +209,7 @@ class Driver:
     def fail(self, error: Exception) -> None:
         """End the run for a reason outside the core."""
         self.error = error
-        self.feed(Fail(self.now(), describe_failure(error)))
+        self.feed(Fail(self.now(), describe_failure(error, self.redact)))
 
     def stop_for(self, error: Exception) -> None:
         """End a run whose journal refused a batch; only observers hear of it, and nothing of the batch counts."""
@@ -220,7 +223,7 @@ class Driver:
         fault.__cause__ = error
         self.error = fault
         self.state.ended = None  # an ending that was not committed did not happen
-        records = advance(self.state, Fail(self.now(), describe_failure(fault)))
+        records = advance(self.state, Fail(self.now(), describe_failure(fault, self.redact)))
         self.dispatcher.observe(records)
         if self.dispatcher.patient:
             self.backlog.add(records)
@@ -228,8 +231,21 @@ class Driver:
             if isinstance(record, _ENDINGS):
                 self._end(record)
 
+    def load(self) -> Load:
+        """Return what the run holds now; any thread may ask."""
+        state = self.state
+        steps = [StepLoad(name, it.running, len(it.queue), it.plan.num_workers) for name, it in state.lanes.items()]
+        return Load(state.run, state.plan.workflow, bool(state.paused), tuple(steps))
+
+    def takes(self, workflow: str, kind: str) -> bool | None:
+        """Tell whether events of a type have somewhere to go; None if the run is of another workflow."""
+        plan = self.state.plan
+        route = plan.routes.get(kind)
+        return None if route is None or plan.workflow != workflow else bool(route.steps or route.stop or route.question)
+
     def _end(self, ending: Ending) -> None:
         self.ending = ending
+        self.leave()
         self.ready.clear()
         for timer in self._timers.values():
             timer.cancel()
@@ -251,13 +267,21 @@ class Driver:
         done()
 
 
-def describe_failure(error: BaseException) -> Failure:
-    """Write an exception down, its stack cut to the last 8,192 characters."""
+def describe_failure(error: BaseException, redact: Redactor | None = None, body: Body | None = None) -> Failure:
+    """Write an exception down, its stack cut to the last 8,192 characters.
+
+    Args:
+        error: the exception.
+        redact: says what of its texts may be told; default None: everything.
+        body: what the code that raised it worked on; default None: nothing.
+    """
     kind = type(error)
-    stack = "".join(traceback.format_exception(error))[-_MAX_STACK:]
+    message, stack = text_of(error), "".join(traceback.format_exception(error))
+    if redact is not None:  # before the stack is cut: a secret is known by what stands before it
+        message, stack = redact.text(message, body), redact.text(stack, body)
     # half a surrogate pair, as in messages about file names, is spelled out: no backend takes it
-    message = text_of(error).encode("utf-8", "backslashreplace").decode()
-    stack = stack.encode("utf-8", "backslashreplace").decode()
+    message = message.encode("utf-8", "backslashreplace").decode()
+    stack = stack[-_MAX_STACK:].encode("utf-8", "backslashreplace").decode()
     return Failure(f"{kind.__module__}.{kind.__qualname__}", message, stack)
 
 

@@ -10,6 +10,7 @@ from otflow.core.express import put_aside
 from otflow.core.inputs import Collect, Wait, WaitExpired
 from otflow.errors import ContextStateError, WorkflowRuntimeError
 from otflow.events import Event
+from otflow.records.body import Body
 from otflow.records.record import StepStarted, WaitStarted
 from otflow.runtime.attempt import Attempt
 from otflow.runtime.driver import Driver
@@ -72,11 +73,11 @@ async def wait(
             "own take the event."
         )
     key = driver.blueprint.key(kind)
-    waiter = name or f"waiter_{key}_{dict(requirements)}"
+    wanted, waiter = _name_wait(driver, kind, name, requirements)
     seconds = _DEFAULT_WAIT if timeout is not None and timeout < 0 else timeout
     now = driver.now()
     input = Wait(now, started.invocation, waiter, key, attempt.count(waiter))
-    input.requirements = driver.body(dict(requirements)) if requirements else None
+    input.requirements = wanted
     input.due = now + int(seconds * _NS) if seconds is not None else 0
     # a step that waits in a task of its own may go on in another one, and answer itself
     input.bounded = (timeout is not None and timeout >= 0) or attempt.task is not asyncio.current_task()
@@ -96,6 +97,24 @@ async def wait(
     if began is None:
         raise ContextStateError(f"Nothing can be waited for any more: the run {started.run} has ended.")
     return await _stand(driver, began, _too_late(started.step, kind, seconds))
+
+
+def _name_wait(
+    driver: Driver, kind: type[Event], name: str | None, requirements: Mapping[str, object]
+) -> tuple[Body | None, str]:
+    """Return what is required, as a payload, and the name of the wait, which tells no more than that payload does."""
+    key = driver.blueprint.key(kind)
+    if not requirements:
+        return None, name or f"waiter_{key}_{{}}"
+    redact = driver.redact.fields_of(kind) if driver.redact is not None else None
+    body = Body(dict(requirements), None, redact)
+    if driver.dispatcher.listening:
+        body.fix()
+    if name:
+        return body, name
+    if redact is not None and body.json != body.whole:
+        return body, f"waiter_{key}_{body.json.decode()}"
+    return body, f"waiter_{key}_{body.live}"
 
 
 async def _stand(driver: Driver, began: WaitStarted, too_late: str) -> Event:

@@ -30,10 +30,12 @@ from otflow.events import (
     Event,
     StartEvent,
 )
-from otflow.records.body import Body
+from otflow.records.body import Body, Redact
 from otflow.records.record import (
+    About,
     StepStarted,
 )
+from otflow.redaction import Redactor
 from otflow.runtime.attempt import Attempt
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock
@@ -46,6 +48,8 @@ from otflow.runtime.stream import EventStream
 __all__ = ["LocalRun"]
 
 T = TypeVar("T")
+
+_KEPT_VEILS = 1024  # paths of the state
 
 
 class LocalRun:
@@ -70,11 +74,13 @@ class LocalRun:
         on_done: Callable[[object, Exception | None], None],
     ) -> None:
         self.run_id = run_id
+        self.workflow = blueprint.graph.name
         self.context = context
         self.blueprint = blueprint
         self.stream = EventStream()
         self._on_done = on_done
         self.ahead: Callable[[], Input] | None = None  # gives what it is to begin with, while it waits for a slot
+        self._parent = ""  # the span that it stands under
         self._early: list[Callable[[], object]] = []
         self._thread = get_ident()
         self._loop = asyncio.get_running_loop()
@@ -87,27 +93,40 @@ class LocalRun:
         driver.on_done = self._done
         self._state = driver.state
         self._dispatcher, self._feed, self._now = dispatcher, driver.feed, driver.now
+        self._redact = driver.redact
+        self._veils: dict[str, Redact] = {}  # what redacts the values at each path of the state
 
     # ---------------------------------------------------------------- beginning and end
 
-    def start(self, event: StartEvent, *, timeout: float | None, stepwise: bool, carried: Body | None) -> None:
+    def start(
+        self,
+        event: StartEvent,
+        *,
+        timeout: float | None,
+        stepwise: bool,
+        carried: Body | None,
+        about: About | None = None,
+    ) -> None:
         """Begin with a start event."""
         driver = self.driver
+        driver.leave = driver.dispatcher.join(driver)
         parent = CURRENT.get()
         started = parent.started if isinstance(parent, Attempt) else None
         key = self.blueprint.key(type(event))
         if carried is not None and driver.dispatcher.listening:
             carried.fix()
+        self._parent = driver.dispatcher.origin() if driver.dispatcher.scopes else ""
         input = Start(
             self._now(),
             key,
             driver.body(event),
             timeout,
             stepwise,
-            driver.dispatcher.origin() if driver.dispatcher.scopes else "",
+            self._parent,
             started.run if started is not None else "",
             started.invocation if started is not None else 0,
             carried,
+            about,
         )
         if (records := begin(self._state, input)) is not None:
             driver.act(records)
@@ -124,6 +143,7 @@ class LocalRun:
 
     def restore(self, snapshot: Body, timeout: float | None) -> None:
         """Go on from saved data."""
+        self.driver.leave = self.driver.dispatcher.join(self.driver)
         self._feed(Restore(self._now(), snapshot))
         self.driver.restart_timers()
         self._begin()
@@ -161,12 +181,12 @@ class LocalRun:
         if key is None:
             key = _check(self.driver, event, step)
         attempt, driver = CURRENT.get(), self.driver
-        body = Body(event)
+        body = Body(event, None, driver.redact)
         if driver.dispatcher.listening:
             body.fix()
         if not isinstance(attempt, Attempt) or attempt.run is not self:
             if not _is_stale(self, attempt):
-                self._later(self._receive, event, key, body, step or "")
+                self._later(self._receive, event, key, body, step or "", self._sender())
         elif get_ident() != self._thread:
             self._later(self._send, attempt.started, key, body, step or "")
         elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
@@ -179,11 +199,18 @@ class LocalRun:
         if started.invocation in self._state.running:
             self._feed(Send(self._now(), started.invocation, key, body, step))
         else:  # a task that outlived its step
-            self._feed(Receive(self._now(), key, body, step))
+            self._feed(Receive(self._now(), key, body, step, 0, self._sender()))
 
-    def _receive(self, event: Event, key: str, body: Body, step: str) -> None:
+    def _receive(self, event: Event, key: str, body: Body, step: str, sender: str) -> None:
         held = next((seq for seq, sent in self._state.held.items() if sent.body.live is event), 0)
-        self._feed(Receive(self._now(), key, body, step, held))
+        self._feed(Receive(self._now(), key, body, step, held, sender))
+
+    def _sender(self) -> str:
+        """Name the span in which the outside sends something, unless the run stands under it anyway."""
+        if not self._dispatcher.scopes:
+            return ""
+        sender = self._dispatcher.origin()
+        return sender if sender != self._parent else ""
 
     def write_stream(self, event: Event) -> None:
         """Write an event to the stream."""
@@ -193,7 +220,7 @@ class LocalRun:
             )
         key = self.blueprint.keys.get(type(event)) or self.blueprint.learn(type(event))
         attempt, driver, state = CURRENT.get(), self.driver, self._state
-        body = Body(event)
+        body = Body(event, None, driver.redact)
         if driver.dispatcher.listening:
             body.fix()
         id = attempt.started.invocation if isinstance(attempt, Attempt) and attempt.run is self else 0
@@ -210,7 +237,8 @@ class LocalRun:
         """Record that the state was written; the value `DELETED` means that there is none any more."""
         attempt, dispatcher, state = CURRENT.get(), self._dispatcher, self._state
         id = attempt.started.invocation if type(attempt) is Attempt and attempt.run is self else 0
-        body = Body(value)
+        redact = self._redact
+        body = Body(value, None, redact if redact is None else self._veils.get(path) or self._veil(path, redact))
         if dispatcher.listening and type(value) is not str:
             body.fix()
         if value is DELETED:
@@ -221,6 +249,13 @@ class LocalRun:
             record = write_state(state, self._now(), id, path, body)
             if dispatcher.listening or self.driver.taps:
                 self.driver.commit_one(record)
+
+    def _veil(self, path: str, redact: Redactor) -> Redact:
+        """Find out what redacts the values at a path of the state."""
+        veil = redact.at(path, self.context.store.current) or redact
+        if "." not in path and len(self._veils) < _KEPT_VEILS:  # what lies deeper may come to be another thing
+            self._veils[path] = veil
+        return veil
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""
@@ -263,8 +298,11 @@ class LocalRun:
         leftovers = pack(carry_out(state))
         if state.ended is not None and state.ended.how not in ("cancelled", "timed out"):
             return None, leftovers, ()
+        if get_ident() == self._thread:
+            self.driver.backlog.catch_up()  # so that whoever follows the run knows where it stands
+        trace = self._dispatcher.locate(self.run_id, self._now()) if self._dispatcher.scopes else None
         unread = [(self.blueprint.key(type(e)), Body(e)) for e in self.stream.unread()]
-        return save(state), leftovers, unread
+        return save(state, trace), leftovers, unread
 
     # ---------------------------------------------------------------- threads
 

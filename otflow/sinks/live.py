@@ -109,7 +109,12 @@ class LiveSpan(Span):
     def _links(self) -> Sequence[Link]:  # type: ignore[override]  # few read it, nobody sets it
         own = self._context
         found = [
-            Link(SpanContext(own.trace_id, link.span_id, False, own.trace_flags, own.trace_state), link.attributes)
+            Link(
+                SpanContext(link.trace_id, link.span_id, False)
+                if link.trace_id
+                else SpanContext(own.trace_id, link.span_id, False, own.trace_flags, own.trace_state),
+                link.attributes,
+            )
             for link in self._references
         ]
         return (*found, *self._added)

@@ -31,7 +31,7 @@ def test_the_union_is_all_there_is():
         if isinstance(each, type) and issubclass(each, msgspec.Struct) and "seq" in each.__struct_fields__
     }
     assert facts - {vocabulary._Fact} == kinds == set(RECORDS)
-    assert {kind.__name__ for kind in kinds} | {"FORMAT", "Failure", "Record"} == set(vocabulary.__all__)
+    assert {kind.__name__ for kind in kinds} | {"FORMAT", "About", "Failure", "Record"} == set(vocabulary.__all__)
 
 
 @pytest.mark.parametrize("kind", get_args(Record), ids=lambda kind: kind.__name__)

@@ -1,0 +1,182 @@
+"""`make stack`, `make demo-traced` and `make stack-down`, and the same in containers as far as it can be checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.process import find_free_ports, is_serving
+from stack.recipes import RECIPES, ROOT, Builder
+from stack.servers import Jaeger
+from tests.integration.reading import read_json, wait_for
+
+PORTS = (
+    *("OTLP_GRPC", "OTLP_HTTP", "HEALTH", "METRICS", "OWN_METRICS", "JAEGER", "JAEGER_GRPC", "JAEGER_HTTP"),
+    *("PHOENIX", "PHOENIX_GRPC", "PROMETHEUS", "APP_METRICS"),
+)
+
+
+@pytest.fixture
+def environment(tool: Callable[[str], Path], work: Path) -> dict[str, str]:
+    """Give the variables for a stack on free ports, with a state of its own."""
+    for name in ("collector", "jaeger", "phoenix", "prometheus"):
+        tool(name)
+    ports = dict(zip(PORTS, find_free_ports(len(PORTS)), strict=True))
+    own = {f"OTFLOW_STACK_PORT_{name}": str(port) for name, port in ports.items()}
+    return {**os.environ, **own, "OTFLOW_STACK_STATE": str(work)}
+
+
+def stack(environment: dict[str, str], command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the stack."""
+    return subprocess.run(
+        [sys.executable, "-m", "stack", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def up(environment: dict[str, str]) -> Iterator[subprocess.CompletedProcess[str]]:
+    """Start the stack, and end it."""
+    yield stack(environment, "up")
+    stack(environment, "down")
+
+
+def read_processes(work: Path) -> list[dict]:
+    """Read what the stack has written down about its processes."""
+    return json.loads((work / "processes.json").read_text())
+
+
+def test_the_stack_comes_and_goes(
+    up: subprocess.CompletedProcess[str], environment: dict[str, str], work: Path, jaeger: Jaeger
+) -> None:
+    """What is started can be looked at where the table says, takes the demo, and is ended: that, and nothing else."""
+    assert (up.returncode, up.stderr) == (0, "")
+    assert max(len(line) for line in up.stdout.splitlines() if str(work) not in line) <= 80
+    pages = re.findall(r"(?:Jaeger|Phoenix|Prometheus) +(http\S+)", up.stdout)
+    assert [is_serving(page) for page in pages] == [True] * 3
+    processes = read_processes(work)
+    assert {process["name"] for process in processes} == {"collector", "jaeger", "phoenix", "prometheus"}
+
+    again = stack(environment, "up")
+    assert "it is up already" in again.stdout
+    assert read_processes(work) == processes
+
+    demo = stack(environment, "demo")
+    assert (demo.returncode, demo.stderr) == (0, "")
+    in_jaeger, in_phoenix = re.findall(r"^  (?:Jaeger|Phoenix) +(http\S+)$", demo.stdout, re.MULTILINE)
+    base, _, trace = in_jaeger.rpartition("/trace/")
+    [found] = read_json(f"{base}/api/traces/{trace}")["data"]
+    assert any(span["operationName"].startswith("invoke_workflow") for span in found["spans"])
+    assert in_phoenix.endswith(f"/traces/{trace}")
+    assert is_serving(in_phoenix)
+
+    down = stack(environment, "down")
+    assert down.stdout == "stack: ended collector, phoenix, prometheus, jaeger\n"
+    assert [pid for process in processes if _exists(pid := process["pid"])] == []
+    assert is_serving(f"{jaeger.url}/api/services")  # which was not part of it
+    assert stack(environment, "down").stdout == "stack: nothing of it runs\n"
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_taken_port_is_told(environment: dict[str, str], work: Path) -> None:
+    """Where somebody else listens, nothing is started, and the message names the port and whose it would be."""
+    port = environment["OTFLOW_STACK_PORT_PROMETHEUS"]
+    with socket.create_server(("127.0.0.1", int(port))):
+        shown = stack(environment, "up")
+    assert shown.returncode == 1
+    assert f"port {port} (prometheus)" in shown.stderr
+    assert not (work / "processes.json").exists()
+
+
+def test_nobody_else_is_ended(environment: dict[str, str], work: Path) -> None:
+    """A process that got the id of a server which is gone is not ended."""
+    work.mkdir(parents=True)
+    row = {"name": "jaeger", "pid": os.getpid(), "began": "another boot/1", "log": "jaeger.log"}
+    (work / "processes.json").write_text(json.dumps([row]))
+    assert stack(environment, "down").stdout == "stack: nothing of it runs\n"
+
+
+def test_the_demo_needs_the_stack(environment: dict[str, str]) -> None:
+    """Without a stack the demo is not run, and the message says how to start one."""
+    shown = stack(environment, "demo")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "`make stack` starts it" in shown.stderr
+
+
+# --- in containers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def compose(tool: Callable[[str], Path]) -> dict[str, dict]:
+    """Read docker-compose.yml as Compose understands it."""
+    command = [tool("compose"), "-f", ROOT / "docker-compose.yml", "config", "--format", "json"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    return json.loads(shown.stdout)["services"]
+
+
+def test_compose_has_everything(compose: dict[str, dict]) -> None:
+    """The file names all parts, each image in a fixed version, and those that have one here in the same."""
+    images = {name: service["image"].rpartition(":") for name, service in compose.items() if "image" in service}
+    assert {*images, "demo"} == {
+        *("demo", "collector", "collector-ready", "grafana", "jaeger", "phoenix", "prometheus"),
+    }
+    assert [name for name, (_, _, tag) in images.items() if not re.search(r"\d+\.\d+", tag)] == []
+    collector = RECIPES["collector"]
+    assert isinstance(collector, Builder)
+    assert images["collector"][2] == collector.release
+    assert images["phoenix"][2] == f"version-{RECIPES['phoenix'].version}"
+
+
+def test_compose_is_for_this_machine_only(compose: dict[str, dict]) -> None:
+    """Every port is opened on loopback."""
+    ports = [port for service in compose.values() for port in service.get("ports", ())]
+    assert ports
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+
+
+def test_compose_waits_for_health(compose: dict[str, dict]) -> None:
+    """Every server says whether it is well; the collector, which has no shell, is asked by another one."""
+    silent = {name for name, service in compose.items() if "healthcheck" not in service}
+    assert silent == {"collector", "collector-ready"}
+
+
+def test_compose_mounts_what_is_there(compose: dict[str, dict]) -> None:
+    """Every file and folder that a container is given is in the repository."""
+    given = [
+        volume["source"]
+        for service in compose.values()
+        for volume in service.get("volumes", ())
+        if volume["type"] == "bind"
+    ]
+    assert given
+    assert [path for path in given if not Path(path).exists()] == []
+
+
+def test_prometheus_takes_its_configuration(tool: Callable[[str], Path]) -> None:
+    """The configuration of Prometheus, with the targets for containers, is valid."""
+    promtool = tool("prometheus").with_name("promtool")
+    shown = subprocess.run(
+        [promtool, "check", "config", ROOT / "stack" / "prometheus.yml"], capture_output=True, text=True, check=False
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_prometheus_finds_everybody(collector: object, prometheus: object) -> None:
+    """The collector and what it counts are scraped under the names that rules and dashboards use."""
+
+    def ask() -> dict[str, str]:
+        targets = read_json(f"{prometheus.url}/api/v1/targets")["data"]["activeTargets"]
+        return {target["labels"]["job"]: target["health"] for target in targets}
+
+    wait_for(lambda: ask() == {"collector": "up", "collector-itself": "up"})
