@@ -25,13 +25,23 @@ from stack.servers import (
     plan_prometheus,
 )
 
-__all__ = ["APP_METRICS", "Stack", "end_stack", "is_up", "locate_state", "plan_stack", "show_stack", "start_stack"]
+__all__ = [
+    "APP_METRICS",
+    "PORTS",
+    "Stack",
+    "end_stack",
+    "is_up",
+    "locate_state",
+    "plan_stack",
+    "show_stack",
+    "start_stack",
+]
 
 APP_METRICS = 9464
 """Where a program with otflow offers its own metrics; Prometheus looks there."""
 
 _LAST_PORT = 65535
-_DEFAULTS = {
+PORTS = {
     "OTLP_GRPC": 4317,
     "OTLP_HTTP": 4318,
     "HEALTH": 13133,
@@ -67,7 +77,7 @@ def locate_state() -> Path:
 def _read_ports() -> dict[str, int]:
     """Read the ports: $OTFLOW_STACK_PORT_JAEGER and so on, or the usual ones."""
     ports = {}
-    for name, usual in _DEFAULTS.items():
+    for name, usual in PORTS.items():
         text = os.environ.get(f"OTFLOW_STACK_PORT_{name}") or str(usual)
         if not (text.isascii() and text.isdigit() and 0 < int(text) <= _LAST_PORT):
             raise StackError(
@@ -193,7 +203,7 @@ def _draw_table(stack: Stack) -> str:
         ("Jaeger", stack.jaeger.url, "traces"),
         ("Phoenix", stack.phoenix.url, "traces, with what went in and out"),
         ("Prometheus", stack.prometheus.url, "metrics"),
-        ("OTLP, HTTP", stack.collector.otlp_http, "send here: OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTLP, HTTP", stack.collector.otlp_http, "for OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("OTLP, gRPC", stack.collector.otlp_grpc, "or here"),
         ("metrics", f"http://127.0.0.1:{stack.app_metrics}/metrics", "asked by Prometheus, if served"),
     )

@@ -1,4 +1,4 @@
-"""otflow itself: `idle` as imported with no sink attached, `traced` with an in-memory span processor, `encoded` up to OTLP bytes."""
+"""otflow itself: `idle` with no sink attached, `traced` into memory, `encoded` up to the bytes of OTLP requests."""
 
 from __future__ import annotations
 

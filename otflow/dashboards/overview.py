@@ -22,7 +22,7 @@ from otflow.dashboards.promql import (
     total,
     zero_filled,
 )
-from otflow.dashboards.shapes import number
+from otflow.dashboards.shapes import graph, number
 from otflow.dashboards.slo import JUDGED, OBJECTIVE, PAGE, TICKET, burn
 from otflow.dashboards.step_panels import OUTCOME_COLOURS
 from otflow.dashboards.steps import worst_steps
@@ -35,7 +35,8 @@ _BAD_RUNS = select("otflow_run_duration_seconds_count", _SCOPE, BAD)
 _JUDGED_RUNS = select("otflow_run_duration_seconds_count", _SCOPE, JUDGED)
 _BUCKETS = select("otflow_run_duration_seconds_bucket", _SCOPE)
 _ATTEMPTS = select("otflow_step_duration_seconds_count", _SCOPE)
-_RETRIES = select("otflow_step_retries_total", _SCOPE)
+_RETRIED = select("otflow_step_retries_total", _SCOPE)
+_WHO = f"{{{{{WORKFLOW}}}}}"
 _RANGE = "$__range"
 
 _FAILED = (Threshold(OBJECTIVE.budget, "orange"), Threshold(OBJECTIVE.budget * PAGE.factor, "red"))
@@ -70,17 +71,23 @@ def overview() -> Dashboard:
 
 
 def _numbers() -> tuple[Panel, ...]:
+    return (_alerts(), *_of_budget(), *_of_runs())
+
+
+def _alerts() -> Panel:
+    return number(
+        "Alerts firing",
+        'count(ALERTS{alertstate="firing", alertname=~"Otflow.+"}) or vector(0)',
+        "Alerts of otflow that are firing now. Each links to the page that says what to do. Needs the rules of otflow "
+        "in Prometheus.",
+        width=4,
+        thresholds=(Threshold(1, "red"),),
+    )
+
+
+def _of_budget() -> tuple[Panel, ...]:
     bad, judged = total(grown(_BAD_RUNS, _RANGE)), total(grown(_JUDGED_RUNS, _RANGE))
-    worst = f"max({burn(_SCOPE, '1h')})"
     return (
-        number(
-            "Alerts firing",
-            'count(ALERTS{alertstate="firing", alertname=~"Otflow.+"}) or vector(0)',
-            "Alerts of otflow that are firing now. Each links to the page that says what to do. Needs the rules of "
-            "otflow in Prometheus.",
-            width=4,
-            thresholds=(Threshold(1, "red"),),
-        ),
         number(
             "Failed runs",
             ratio(bad, judged),
@@ -92,13 +99,18 @@ def _numbers() -> tuple[Panel, ...]:
         ),
         number(
             "Fastest burn",
-            worst,
+            f"max({burn(_SCOPE, '1h')})",
             f"How many times faster than allowed the worst workflow uses up its error budget, over one hour. At 1 the "
             f"budget of {OBJECTIVE.budget:.1%} lasts exactly its period; at {PAGE.factor:g} it is gone in two days.",
             unit="suffix:x",
             width=4,
             thresholds=_BURN,
         ),
+    )
+
+
+def _of_runs() -> tuple[Panel, ...]:
+    return (
         number(
             "Runs ended",
             f"60 * {total(rate(_RUNS))}",
@@ -165,73 +177,80 @@ def _steps() -> Panel:
 
 
 def _trends() -> tuple[Panel, ...]:
+    return (_outcomes(), _failed(), _burning(), _reasons(), _under_way(), _retries())
+
+
+def _outcomes() -> Panel:
+    return Panel(
+        title="Runs by outcome",
+        description="Runs that ended, each minute, by how they ended. Any red is a failure that a user has seen.",
+        unit="suffix:/min",
+        queries=(Query(expr=f"60 * {total(rate(_RUNS), OUTCOME)}", legend=f"{{{{{OUTCOME}}}}}"),),
+        view=Lines(stacked=True, colours=OUTCOME_COLOURS),
+    )
+
+
+def _failed() -> Panel:
     failed = ratio(total(rate(_BAD_RUNS), WORKFLOW), total(rate(_JUDGED_RUNS), WORKFLOW))
-    errors = total(rate(select("otflow_run_duration_seconds_count", _SCOPE, BAD)), WORKFLOW, ERROR)
-    return (
-        Panel(
-            title="Runs by outcome",
-            description="Runs that ended, each minute, by how they ended. Any red is a failure that a user has seen.",
-            unit="suffix:/min",
-            queries=(Query(expr=f"60 * {total(rate(_RUNS), OUTCOME)}", legend=f"{{{{{OUTCOME}}}}}"),),
-            view=Lines(stacked=True, colours=OUTCOME_COLOURS),
+    return graph(
+        "Failed runs by workflow",
+        Query(expr=failed, legend=_WHO),
+        "Share of the runs that failed. The lines are the error budget, and the pace at which someone is woken up. A "
+        "jump after a deployment means: roll back.",
+        unit="percentunit",
+        thresholds=_FAILED,
+        link=STEPS_OF_SERIES,
+    )
+
+
+def _burning() -> Panel:
+    return Panel(
+        title="Burn of the error budget",
+        description="How many times faster than allowed the error budget is used up. The alerts need both the long and "
+        f"the short time over their line: {PAGE.factor:g} wakes someone up, {TICKET.factor:g} can wait for the "
+        "morning.",
+        unit="suffix:x",
+        queries=tuple(
+            Query(expr=burn(_SCOPE, window), legend=f"{_WHO} {window}")
+            for window in (PAGE.short, PAGE.long, TICKET.long)
         ),
-        Panel(
-            title="Failed runs by workflow",
-            description="Share of the runs that failed. The lines are the error budget, and the pace at which someone "
-            "is woken up. A jump after a deployment means: roll back.",
-            unit="percentunit",
-            queries=(Query(expr=failed, legend=f"{{{{{WORKFLOW}}}}}"),),
-            thresholds=_FAILED,
-            link=STEPS_OF_SERIES,
+        thresholds=_BURN,
+    )
+
+
+def _reasons() -> Panel:
+    errors = zero_filled(total(rate(_BAD_RUNS), WORKFLOW, ERROR), total(rate(_RUNS), WORKFLOW))
+    return graph(
+        "Why runs fail",
+        Query(expr=f"60 * {errors}", legend=f"{_WHO} {{{{{ERROR}}}}}"),
+        "Failed runs, each minute, by the class of the exception. One class in many workflows is a fault of something "
+        "that they share.",
+        unit="suffix:/min",
+        link=STEPS_OF_SERIES,
+    )
+
+
+def _under_way() -> Panel:
+    return Panel(
+        title="Active and waiting runs",
+        description="Runs that execute, and runs that are paused. Active runs that only grow mean that more comes in "
+        "than gets done.",
+        unit="short",
+        queries=tuple(
+            Query(expr=total(select(f"otflow_run_{state}", _SCOPE), WORKFLOW), legend=f"{_WHO} {state}")
+            for state in ("active", "waiting")
         ),
-        Panel(
-            title="Burn of the error budget",
-            description=f"How many times faster than allowed the error budget is used up. The alerts need both the "
-            f"long and the short time over their line: {PAGE.factor:g} wakes someone up, {TICKET.factor:g} can wait "
-            f"for the morning.",
-            unit="suffix:x",
-            queries=tuple(
-                Query(expr=burn(_SCOPE, window), legend=f"{{{{{WORKFLOW}}}}} {window}")
-                for window in (PAGE.short, PAGE.long, TICKET.long)
-            ),
-            thresholds=_BURN,
-        ),
-        Panel(
-            title="Why runs fail",
-            description="Failed runs, each minute, by the class of the exception. One class in many workflows is a "
-            "fault of something that they share.",
-            unit="suffix:/min",
-            queries=(
-                Query(
-                    expr=f"60 * {zero_filled(errors, total(rate(_RUNS), WORKFLOW))}",
-                    legend=f"{{{{{WORKFLOW}}}}} {{{{{ERROR}}}}}",
-                ),
-            ),
-            link=STEPS_OF_SERIES,
-        ),
-        Panel(
-            title="Active and waiting runs",
-            description="Runs that execute, and runs that are paused. Active runs that only grow mean that more comes "
-            "in than gets done.",
-            unit="short",
-            queries=(
-                Query(expr=total(select("otflow_run_active", _SCOPE), WORKFLOW), legend=f"{{{{{WORKFLOW}}}}} active"),
-                Query(expr=total(select("otflow_run_waiting", _SCOPE), WORKFLOW), legend=f"{{{{{WORKFLOW}}}}} waiting"),
-            ),
-        ),
-        Panel(
-            title="Retries",
-            description="Retries for each attempt. They hide faults of others from users, until they no longer do: a "
-            "rise is the earliest warning there is.",
-            unit="percentunit",
-            queries=(
-                Query(
-                    expr=ratio(total(rate(_RETRIES), WORKFLOW), total(rate(_ATTEMPTS), WORKFLOW)),
-                    legend=f"{{{{{WORKFLOW}}}}}",
-                ),
-            ),
-            link=STEPS_OF_SERIES,
-        ),
+    )
+
+
+def _retries() -> Panel:
+    return graph(
+        "Retries",
+        Query(expr=ratio(total(rate(_RETRIED), WORKFLOW), total(rate(_ATTEMPTS), WORKFLOW)), legend=_WHO),
+        "Retries for each attempt. They hide faults of others from users, until they no longer do: a rise is the "
+        "earliest warning there is.",
+        unit="percentunit",
+        link=STEPS_OF_SERIES,
     )
 
 
@@ -246,9 +265,7 @@ def _durations() -> tuple[Panel, ...]:
             description=f"{share:.0%} of the runs take at most this long, pauses excluded. The dots are single runs: a "
             "click leads to the trace.",
             unit="s",
-            queries=(
-                Query(expr=quantile(share, rate(_BUCKETS), WORKFLOW), legend=f"{{{{{WORKFLOW}}}}}", exemplars=True),
-            ),
+            queries=(Query(expr=quantile(share, rate(_BUCKETS), WORKFLOW), legend=_WHO, exemplars=True),),
             link=STEPS_OF_SERIES,
         )
         for share in (0.5, 0.95, 0.99)
@@ -260,7 +277,7 @@ def _durations() -> tuple[Panel, ...]:
             description="How long users look at nothing: from the start of a run to the first event in its stream. "
             "When it rises and the duration does not, the order of the steps has changed.",
             unit="s",
-            queries=(Query(expr=quantile(0.95, first, WORKFLOW), legend=f"{{{{{WORKFLOW}}}}}", exemplars=True),),
+            queries=(Query(expr=quantile(0.95, first, WORKFLOW), legend=_WHO, exemplars=True),),
             width=12,
         ),
         Panel(

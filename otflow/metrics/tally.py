@@ -15,6 +15,7 @@ import msgspec
 from otflow.metrics.cells import Origin
 from otflow.metrics.emissions import Emissions
 from otflow.metrics.flows import Flow
+from otflow.metrics.waits import Waits
 from otflow.records.identity import Identity
 from otflow.records.record import (
     CheckpointTaken,
@@ -42,7 +43,6 @@ CALLBACK = "callback"
 """The store of checkpoints that a callback takes."""
 
 _MOST_SAVING = 256  # a stepwise run holds events back too, and never says that it saved them
-_MOST_KINDS = 200
 
 OfAttempt: TypeAlias = StepFailed | EventBuffered | EventsCollected | WaitStarted | WaitEnded | RetryQueued
 """Records of an attempt that most attempts do not have."""
@@ -66,15 +66,6 @@ class _Note(msgspec.Struct):
     seq: int = 0
 
 
-class _Wait(msgspec.Struct):
-    """An open wait: for what, since when, of which invocation, and whether it is one for the outside."""
-
-    kind: str
-    at: int
-    invocation: int
-    outside: bool
-
-
 class Tally:
     """One run.
 
@@ -91,14 +82,11 @@ class Tally:
 
     __slots__ = (
         "_active",
-        "_asking",
-        "_awaited",
         "_began",
         "_emitted",
         "_flow",
         "_identity",
         "_known_from",
-        "_late",
         "_notes",
         "_open",
         "_origin",
@@ -120,23 +108,18 @@ class Tally:
         self._segment = 0
         self._began = 0  # when its first event in the stream is still to come
         self._known_from = at
-        self._late = True  # it began before anyone looked
         self._since = at
         self._active = 0
         self.paused_at = 0
         self.adrift = False
-        self._asking = 0  # since when it is paused for an event that a step accepts
         self._emitted = Emissions()
         self._open: dict[int, StepStarted] = {}
         self._notes: dict[int, _Note] = {}
         self._requeued: dict[int, int] = {}
-        self._waits: dict[int, _Wait] = {}
-        self._awaited: set[str] = set()
+        self._waits = Waits()
         self._saving: dict[int, int] = {}
         if identity is not None:
             self._origin = (identity.trace_id, identity.key)
-
-    # ---------------------------------------------------------------- what most runs consist of
 
     def start(self, record: StepStarted) -> None:
         """Take the start of an attempt."""
@@ -166,7 +149,7 @@ class Tally:
         flow = self._flow
         emitted, unhandled = flow.kinds.get(record.type) or flow.kind(record.type)
         emitted.add()
-        if unhandled is not None and not record.target and not self._is_awaited(record.type):
+        if unhandled is not None and not record.target and not self._waits.awaits(record.type):
             unhandled.add()
         self._emitted.remember(record.seq, record.body, record.at)
         if not record.returned and record.invocation in self._open:
@@ -186,13 +169,11 @@ class Tally:
             self._flow.first_event().observe(max(0, record.at - self._began), record.at, self._origin, seq)
             self._began = 0
 
-    # ---------------------------------------------------------------- what is rarer
-
     def receive(self, record: EventReceived) -> None:
         """Take an event from outside."""
         emitted, unhandled = self._flow.kinds.get(record.type) or self._flow.kind(record.type)
         emitted.add()
-        if unhandled is not None and not record.target and not self._is_awaited(record.type):
+        if unhandled is not None and not record.target and not self._waits.awaits(record.type):
             unhandled.add()
         self._emitted.remember(record.seq, record.body, record.at)
 
@@ -205,9 +186,7 @@ class Tally:
                 if record.invocation in self._open:
                     self._note(record.invocation).aside = isinstance(record, EventBuffered)
             case WaitStarted():
-                self._waits[record.seq] = _Wait(record.type, record.at, record.invocation, record.asked)
-                if len(self._awaited) < _MOST_KINDS:
-                    self._awaited.add(record.type)
+                self._waits.start(record)
             case WaitEnded():
                 self._end_wait(record)
             case RetryQueued():
@@ -223,7 +202,7 @@ class Tally:
         """Take the start of the run: everything about it is known from here on."""
         self._began = at
         self._known_from = 0
-        self._late = False
+        self._waits.begin()
         self._segment = -seq
 
     def pause(self, record: RunPaused) -> None:
@@ -233,19 +212,13 @@ class Tally:
         self._active += max(0, record.at - self._since)
         self.paused_at = record.at
         self._segment = 0
-        if record.reason != "waiting":
-            return
-        for wait in self._waits.values():
-            wait.outside = True  # nothing executes any more, so only the outside can end it
-        if not self._waits:
-            self._asking = record.at
+        self._waits.pause(record)
 
     def resume(self, record: RunResumed, records: Sequence[Record]) -> None:
         """Take that the run goes on; `records` are the batch."""
         if self._identity is not None:
             self._identity.follow(record)
             self._origin = (self._identity.trace_id, self._identity.key)
-        asking, self._asking = self._asking, 0
         paused, self.paused_at = self.paused_at, 0
         self._since, self._segment = record.at, -record.seq
         if record.snapshot is not None:
@@ -253,19 +226,20 @@ class Tally:
             return
         if not paused:
             return
-        for invocation in self._open:
-            note = self._note(invocation)
-            note.left_at = note.left_at or paused
+        self._interrupt(paused)
+        after = records[records.index(record) + 1 :]
         if self._open:
-            self.wake(records[records.index(record) + 1 :])
-        if asking:
-            came = next((each for each in records if type(each) is EventReceived), None)
-            if came is not None:
-                self._flow.waited(came.type).observe(max(0, came.at - asking), came.at, self._origin, self._segment)
+            self.wake(after)
+        if (waited := self._waits.resume(after)) is not None:
+            self._flow.waited(waited[0]).observe(waited[1], record.at, self._origin, self._segment)
 
     def wake(self, records: Sequence[Record]) -> None:
         """Note which of the attempts that were open in a pause go on with a batch: each has a span again."""
         for record in records:
+            if type(record) is RunPaused:  # two batches that came as one
+                break
+            if type(record) is CheckpointTaken:  # which is no word of the attempt
+                continue
             note = self._notes.get(getattr(record, "invocation", 0))
             if note is not None and note.left_at:
                 note.idle += max(0, record.at - note.left_at)
@@ -275,6 +249,7 @@ class Tally:
     def end(self, record: Record, outcome: str, error: str) -> None:
         """Take the end of the run; `error` is the type of what it failed with."""
         if self._open:
+            self._interrupt(self.paused_at)
             for started in list(self._open.values()):
                 self._close(started, record.at, TIMEOUT if outcome == TIMEOUT else CANCELLED, ())
         if not self.paused_at:
@@ -283,11 +258,12 @@ class Tally:
         for cell in self._flow.ended(outcome, label):
             cell.observe(self._active, record.at, self._origin, self._segment or -record.seq)
 
-    # ---------------------------------------------------------------- inner matters
-
-    def _is_awaited(self, kind: str) -> bool:
-        """Tell whether a wait may take an event; also when it is not known which waits there are."""
-        return kind in self._awaited or self._late
+    def _interrupt(self, at: int) -> None:
+        """Note that the open attempts had no span any more from a pause on; 0 for none."""
+        if at:
+            for invocation in self._open:
+                note = self._note(invocation)
+                note.left_at = note.left_at or at
 
     def _note(self, invocation: int) -> _Note:
         note = self._notes.get(invocation)
@@ -297,11 +273,12 @@ class Tally:
 
     def _restore(self, at: int) -> None:
         """Forget what was open: it is begun anew from saved data. What is queued there waits from now on."""
-        for kept in (self._open, self._notes, self._requeued, self._waits, self._saving):
+        for kept in (self._open, self._notes, self._requeued, self._saving):
             kept.clear()
+        self._waits.begin()
         self.adrift = False
         self._emitted = Emissions()
-        self._known_from, self._late = at, False
+        self._known_from = at
 
     def _close(self, started: StepStarted, at: int, outcome: str, records: Sequence[Record], error: str = "") -> None:
         """Count an attempt that has ended."""
@@ -326,18 +303,19 @@ class Tally:
         error = self._flow.error(record.error.type)
         self._close(started, record.at, ERROR, records, error)
         step = self._flow.step(started.step)
-        if any(type(each) is RetryScheduled and each.invocation == record.invocation for each in records):
+        following = (record.invocation, record.attempt + 1)
+        if any(type(each) is RetryScheduled and (each.invocation, each.attempt) == following for each in records):
             step.count_retry(error)
         elif started.attempt > 1:
             step.count_exhausted(error)
 
     def _end_wait(self, record: WaitEnded) -> None:
-        wait = self._waits.pop(record.wait, None)
-        if wait is None or not wait.outside:
+        waited = self._waits.end(record)
+        if waited is None:
             return
         note, started = self._notes.get(record.invocation), self._open.get(record.invocation)
         seq = note.seq if note is not None and note.seq else started.seq if started is not None else 0
-        self._flow.waited(wait.kind).observe(max(0, record.at - wait.at), record.at, self._origin if seq else None, seq)
+        self._flow.waited(waited[0]).observe(waited[1], record.at, self._origin if seq else None, seq)
 
 
 def _returned(invocation: int, records: Sequence[Record]) -> bool:

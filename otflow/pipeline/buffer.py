@@ -186,10 +186,11 @@ class Buffer:
             while not (self._waiting and (self._is_enough() or self._urgent or self._closed)):
                 if self._closed:
                     return None
-                if not self._waiting and not self._idle_until(start + patience):
+                if self._waiting:
+                    if not self._idle_until(start + self._limits.interval):
+                        break
+                elif not self._idle_until(start + patience):
                     return Batch({}, 0)
-                if self._waiting and not self._idle_until(start + self._limits.interval):
-                    break
             batch = self._cut()
             self._relieve()
             return batch

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+from google.rpc.error_details_pb2 import RetryInfo
 
 from otflow.pipeline.partial import read_rejected
 from otflow.pipeline.target import Answer, Refused, Retry, Sent, Target, TooLarge
@@ -28,6 +29,8 @@ _AGAIN = frozenset(
     }
 )
 _MAX_REASON = 300  # characters
+_RETRY_INFO = "google.rpc.retryinfo-bin"
+_NS = 1_000_000_000
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 5000)]
 
 
@@ -84,4 +87,16 @@ def _read(error: grpc.RpcError) -> Answer:
     reason = f"gRPC {code.name}: {error.details()}"[:_MAX_REASON]
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in reason:
         return TooLarge(reason)
-    return Retry(reason) if code in _AGAIN else Refused(reason)
+    return Retry(reason, _seconds(error)) if code in _AGAIN else Refused(reason)
+
+
+def _seconds(error: grpc.RpcError) -> float | None:
+    """Return the seconds after which the receiver wants to be asked again (google.rpc.RetryInfo), if it says so."""
+    for key, given in error.trailing_metadata() or ():
+        if key == _RETRY_INFO:
+            try:
+                info = RetryInfo.FromString(given)
+            except Exception:  # whatever stands there: it is a wish
+                return None
+            return float(info.retry_delay.seconds + info.retry_delay.nanos / _NS)
+    return None

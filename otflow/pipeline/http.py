@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from functools import partial
 from http import HTTPStatus
 
 import requests
@@ -48,8 +49,8 @@ class HttpSender:
         self._session.headers.update(target.headers)
         if target.compression != "none":
             self._session.headers["Content-Encoding"] = target.compression
-        if target.certificate:
-            self._session.verify = target.certificate
+        # said with each request, because what is said of the session gives way to REQUESTS_CA_BUNDLE
+        self._authority = target.certificate or None
         if target.client_certificate:
             key = target.client_key
             self._session.cert = (target.client_certificate, key) if key else target.client_certificate
@@ -71,13 +72,20 @@ class HttpSender:
             return Refused(f"{type(error).__name__}: {error}"[:_MAX_REASON])
 
     def _post(self, request: bytes, timeout: float) -> requests.Response:
-        post, endpoint = self._session.post, self._target.endpoint
+        post = partial(
+            self._session.post,
+            self._target.endpoint,
+            data=request,
+            timeout=timeout,
+            allow_redirects=False,
+            verify=self._authority,
+        )
         try:
-            return post(endpoint, data=request, timeout=timeout, allow_redirects=False)
+            return post()
         except requests.exceptions.Timeout:
             raise
         except requests.exceptions.ConnectionError:  # a connection that was kept open, and that the receiver gave up
-            return post(endpoint, data=request, timeout=timeout, allow_redirects=False)
+            return post()
 
     def close(self) -> None:
         """Close its connections."""

@@ -172,12 +172,16 @@ def encode_plain(
         *(_FIRST, first, _LAST, last, _IN, event),
     )
     given, made, records = plain.given, plain.made, plain.records
-    parts: Fragments = [constant, packed]
-    if made is None:
-        parts += (_GIVEN[len(given)], given, _RECORDS[len(records)], records)
-    else:
-        parts += (_pack_sent(_OUT, last), _GIVEN[len(given)], given, _MADE[len(made)], made)
-        parts += (_RECORDS[len(records)], records)
+    before, between = _GIVEN[len(given)], _RECORDS[len(records)]
+    size = len(constant) + len(packed) + len(before) + len(given) + len(between) + len(records)
+    parts: Fragments = [b"\x12", b"", constant, packed, before, given, between, records]
+    if made is not None:
+        sent, amid = _pack_sent(_OUT, last), _MADE[len(made)]
+        size += len(sent) + len(amid) + len(made)
+        parts[4:6] = (sent, before, given, amid, made)
     for link in links:
-        parts.append(_pack_link(_LINK, trace, _SPAN, link.span_id.to_bytes(8), _LINK_END, event))
-    return b"".join((b"\x12", number(sum(map(len, parts))), *parts))
+        reference = _pack_link(_LINK, trace, _SPAN, link.span_id.to_bytes(8), _LINK_END, event)
+        size += len(reference)
+        parts.append(reference)
+    parts[1] = number(size)
+    return b"".join(parts)

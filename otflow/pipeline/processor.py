@@ -8,19 +8,27 @@ from __future__ import annotations
 
 from collections import deque
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
 from otflow.pipeline.encoding import Origin, encode_span
 from otflow.pipeline.exporter import Exporter
-from otflow.sinks.live import Kin, LiveSpan
+from otflow.sinks.live import LiveSpan
 
 __all__ = ["Outlet"]
 
 _MILLISECONDS = 1000
 _KEPT = 1000
+_SAMPLED = int(TraceFlags.SAMPLED)
 _ROW = 256  # spans
 _LARGE = 8192  # bytes of a span with which nothing else is gathered: what has gathered is in no account of memory
+
+
+def _read_flags(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    return context.trace_flags if context is not None else 0
 
 
 class Outlet(SpanProcessor):
@@ -29,6 +37,7 @@ class Outlet(SpanProcessor):
     def __init__(self) -> None:
         self._gathered: deque[tuple[Origin, bytes]] = deque()
         self.exporter: Exporter | None = None
+        self._last: Origin | None = None  # of the span before
         self._origins: dict[tuple[int, int], Origin] = {}  # by identity, because to compare resources takes long
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -36,21 +45,24 @@ class Outlet(SpanProcessor):
         exporter = self.exporter
         if exporter is None:
             return
-        identity = span.kin if isinstance(span, LiveSpan) else span.get_span_context()
-        flags = identity.flags if isinstance(identity, Kin) else identity.trace_flags if identity else 0
-        if not flags & TraceFlags.SAMPLED:
+        flags = span.kin.flags if isinstance(span, LiveSpan) else _read_flags(span)
+        if not flags & _SAMPLED:
             return
+        resource, scope, last = span._resource, span._instrumentation_scope, self._last
+        if last is None or last.resource is not resource or last.scope is not scope:
+            last = self._last = self._find_origin(resource, scope)
         try:
-            encoded = self._origin(span), encode_span(span)
+            encoded = encode_span(span)
         except Exception:  # an attribute that nobody has thought of must not harm the code that ends a span
             exporter.buffer.refuse("unencodable")
             return
         if isinstance(span, LiveSpan):  # of which many come in a row, and someone settles at the end
-            self._gathered.append(encoded)
-            if len(self._gathered) >= _ROW or len(encoded[1]) > _LARGE:
+            gathered = self._gathered
+            gathered.append((last, encoded))
+            if len(gathered) >= _ROW or len(encoded) > _LARGE:
                 self.settle()
         else:
-            exporter.put(*encoded)
+            exporter.put(last, encoded)
 
     def settle(self) -> None:
         """Hand over what has gathered."""
@@ -67,8 +79,7 @@ class Outlet(SpanProcessor):
         """Forget what has gathered, because another process hands it over."""
         self._gathered = deque()
 
-    def _origin(self, span: ReadableSpan) -> Origin:
-        resource, scope = span._resource, span._instrumentation_scope
+    def _find_origin(self, resource: Resource, scope: InstrumentationScope | None) -> Origin:
         key = id(resource), id(scope)
         origin = self._origins.get(key)
         if origin is None:

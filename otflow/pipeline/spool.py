@@ -67,7 +67,7 @@ class Spool:
     def write(self, request: bytes, spans: int) -> bool:
         """Keep a request of so many spans; tell whether there was room, and a disk that took it."""
         size = len(request)
-        if self._since > self._max_bytes // _OFTEN or self._bytes + size > self._max_bytes:
+        if self._since + size > self._max_bytes // _OFTEN or self._bytes + size > self._max_bytes:
             self._measure()
         if self._bytes + size > self._max_bytes:
             return False

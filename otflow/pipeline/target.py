@@ -35,7 +35,7 @@ class Target(NamedTuple):
     certificate: str = ""
     client_certificate: str = ""
     client_key: str = ""
-    insecure: bool = True
+    insecure: bool = False
 
 
 class Limits(NamedTuple):
@@ -53,7 +53,7 @@ class Limits(NamedTuple):
     memory: int = 64 * 1024 * 1024
     spans: int = 0
     batch_spans: int = 2048
-    batch_bytes: int = 2 * 1024 * 1024
+    batch_bytes: int = 512 * 1024
     interval: float = 1.0
     max_block: float = 2.0
     exit_timeout: float = 5.0

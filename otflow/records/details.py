@@ -11,6 +11,7 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.capture import Capture, cut, is_bulk, silence, weigh
 from otflow.records.codec import encode_all
+from otflow.records.pages import Pages, may_page
 from otflow.records.payloads import HIDDEN, hidden_paths
 from otflow.records.plain import JSON
 from otflow.records.record import (
@@ -48,7 +49,16 @@ from otflow.records.semconv import (
 )
 from otflow.records.span import SpanEvent, SpanLink, Value
 
-__all__ = ["CHUNK", "MAX_IDS", "MAX_KEYS", "MAX_LINKS", "MAX_PAGES", "MAX_TEXT", "Details", "join", "show"]
+__all__ = [
+    "CHUNK",
+    "MAX_IDS",
+    "MAX_KEYS",
+    "MAX_LINKS",
+    "MAX_TEXT",
+    "Details",
+    "join",
+    "show",
+]
 
 MAX_IDS = 1000
 """How many events a span names in each direction; the others are counted."""
@@ -61,12 +71,8 @@ MAX_TEXT = 8192
 CHUNK = 8
 """How many records are kept as they are; more are written as JSON, so that what they hold can go."""
 
-MAX_PAGES = 64
-"""How many further spans an open span may fill with its records."""
-
 _OVERHEAD = 250  # bytes of a record beside what `weigh` says, generously
 _SMALL = 64  # bytes of a payload that is not worth leaving out
-_WORTH_PAGING = 8192  # bytes of records that a span must be allowed to have, for further ones to be made
 
 
 class Details(msgspec.Struct, eq=False):
@@ -83,9 +89,7 @@ class Details(msgspec.Struct, eq=False):
         extra: further attributes.
         truncated: whether some payload is not whole.
         hidden: the paths at which something is hidden in payloads.
-        surplus: records that go into a further span, because there is no more room in this one.
-        surplus_size: how much they weigh.
-        pages: how many further spans there are.
+        pages: where records go on that have no room here; None as long as all have.
     """
 
     capture: Capture
@@ -110,9 +114,7 @@ class Details(msgspec.Struct, eq=False):
     extra: dict[str, Value] = {}
     texts: list[bytes] = []
     size: int = 0
-    surplus: list[Record] = []
-    surplus_size: int = 0
-    pages: int = 0
+    pages: Pages | None = None
     omitted: int = 0
     truncated: bool = False
     hidden: dict[str, None] = {}
@@ -170,6 +172,8 @@ class Details(msgspec.Struct, eq=False):
             else:
                 size += self._squeeze(record, body, other, size, fitting)
         self._encode(fitting)
+        if self.pages is not None:
+            self.pages.write()
         self.last, self.end = kept[-1].seq, kept[-1].at
         kept.clear()
 
@@ -221,43 +225,24 @@ class Details(msgspec.Struct, eq=False):
         """Add a record without what is large in it, or count it; return what it weighs then."""
         room = (self.capture.bulk if is_bulk(record) else self.capture.records) - size - _OVERHEAD
         capture = self.capture.of_record(record)
-        if body <= min(_SMALL, capture.body):  # what stands in its place would not be smaller
+        paged = may_page(record, capture.records)
+        if 0 < body <= min(_SMALL, capture.body):  # what stands in its place would not be smaller
             small, rest = record, other + body
+            self.note_hidden(record)
         else:
-            self.truncated = True
-            if capture.value:
+            self.truncated |= body > 0
+            if body and capture.value:
                 self.note_hidden(record)
-            small, rest = cut(record, other, capture) if room >= 0 or self._may_page(record) else (record, other)
+            small, rest = cut(record, other, capture) if room >= 0 or paged else (record, other)
         self.truncated |= rest < other
         if rest <= room:
             fitting.append(small)
             return rest + _OVERHEAD
-        if self._may_page(record) and rest + _OVERHEAD <= capture.records:
-            self.surplus.append(small)
-            self.surplus_size += rest + _OVERHEAD
-        else:
+        if paged and self.pages is None:
+            self.pages = Pages(capture.records)
+        if not paged or self.pages is None or not self.pages.take(small, rest + _OVERHEAD):
             self.omitted += 1
         return 0
-
-    def _may_page(self, record: Record) -> bool:
-        """Tell whether a record may go on another page: not what is written without end, and not for ever."""
-        return (
-            self.pages < MAX_PAGES
-            and self.capture.records >= _WORTH_PAGING
-            and type(record) is not ContextWritten
-            and type(record) is not StreamWritten
-        )
-
-    def turn(self) -> tuple[int, int, int, int, str]:
-        """Begin a new page; return numbers and times of the first and the last record of the full one, and its JSON."""
-        records, self.surplus, self.surplus_size = self.surplus, [], 0
-        self.pages += 1
-        first, last = records[0], records[-1]
-        return first.seq, last.seq, first.at, last.at, encode_all(records).decode("utf-8", "replace")
-
-    def render(self) -> str:
-        """Return the records as a JSON array."""
-        return (b"[" + b",".join(self.texts) + b"]").decode("utf-8", "replace")
 
     def describe(self, found: dict[str, Value]) -> None:
         """Add the attributes that the details make."""

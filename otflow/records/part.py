@@ -13,6 +13,7 @@ from otflow.records.body import Body
 from otflow.records.capture import Capture
 from otflow.records.codec import encode_all
 from otflow.records.details import CHUNK, MAX_TEXT, Details, show
+from otflow.records.pages import Pages, render
 from otflow.records.payloads import HIDDEN
 from otflow.records.plain import JSON, PlainAttributes, Template
 from otflow.records.record import EventBuffered, EventSent, Record, StepCompleted
@@ -30,22 +31,29 @@ from otflow.records.semconv import (
     QUEUE_DURATION,
     RECORDS,
     RUN_ID,
+    RUN_RECORDS_SPAN,
     SEGMENT,
+    SEGMENT_SPAN,
     SEQ_END,
     SEQ_START,
     SPAN_KIND,
+    STEP_NAME,
+    STEP_RECORDS_SPAN,
+    STEP_SPAN,
     WORKFLOW_NAME,
 )
-from otflow.records.span import SpanData, SpanLink, Value
+from otflow.records.span import SpanData, SpanLink, Value, derive_span_id
 
 __all__ = ["Common", "Part", "Template"]
+
+_PAGES = 0x5BD1E9955BD1E995  # any number: keeps the ids of pages apart from those of other spans
 
 
 class Common(msgspec.Struct):
     """What all spans of a run have in common.
 
     Span ids are counted from `key`. `segment` is the number of the current segment, `branch` names the record that
-    restored the run.
+    restored the run. `pages` are finished spans that hold no more than records of others.
     """
 
     run: str
@@ -55,6 +63,7 @@ class Common(msgspec.Struct):
     workflow: str = ""
     segment: int = -1
     branch: str = ""
+    pages: list[SpanData] = []
 
     def belong_to(self, workflow: str) -> None:
         """Take the name of the workflow, and what is captured of its runs."""
@@ -118,7 +127,10 @@ class Part(msgspec.Struct, eq=False):
         kept = self.kept
         kept.append(record)
         if len(kept) >= CHUNK:
-            self.more().pack(kept)
+            details = self.more()
+            details.pack(kept)
+            if details.pages is not None and details.pages.full:
+                self._add_pages(details.pages)
 
     def more(self) -> Details:
         """Return the details, for something to be added."""
@@ -128,6 +140,21 @@ class Part(msgspec.Struct, eq=False):
             if self.event:
                 details.take(self.event, self.kind, self.emitter, CONSUMED)
         return details
+
+    def _add_pages(self, pages: Pages) -> None:
+        """Make spans of the pages that are full: what there is no room for in this one goes on below it."""
+        common, name, marks = self.common, self.template.name, self.common.attributes()
+        if self.attempt:
+            name = STEP_RECORDS_SPAN + name.removeprefix(STEP_SPAN)
+            marks |= {STEP_NAME: self.template.fixed[STEP_NAME], INVOCATION_ID: self.invocation, ATTEMPT: self.attempt}
+        else:
+            name = RUN_RECORDS_SPAN + name.removeprefix(SEGMENT_SPAN)
+        for page in pages.full:
+            found = {**marks, RECORDS: render(page.texts), SEQ_START: page.first, SEQ_END: page.last}
+            span_id = derive_span_id(common.key ^ _PAGES, page.first)
+            data = SpanData(name, common.trace_id, span_id, self.span_id, page.start, page.end, found)
+            common.pages.append(data)
+        pages.full = []
 
     def finish(self) -> SpanData:
         """Make the span; the part is of no use after that."""
@@ -182,22 +209,31 @@ class Part(msgspec.Struct, eq=False):
             self.invocation,
         )
 
+    def _show_input(self, input: Body, details: Details, found: dict[str, Value]) -> None:
+        """Add what the span worked on, as far as that is captured."""
+        capture = self.common.capture.of_event(self.kind)
+        if not capture.value:
+            return
+        found[INPUT_VALUE], cut = show(input.json, capture.value)
+        found[INPUT_MIME_TYPE] = JSON
+        details.note_hidden(input)
+        if cut:
+            details.truncated = True
+            if ref := capture.keep(input.json):
+                found[PAYLOAD_IN_REF] = (ref,)
+
     def _finish_with_details(self, details: Details) -> SpanData:
         details.pack(self.kept)
+        if details.pages is not None:
+            details.pages.turn()
+            self._add_pages(details.pages)
         if details.buffered and self.outcome == OK and not details.out_count:
             self.outcome = BUFFERED
         found = self.template.fixed.copy()
-        capture = self.common.capture.of_event(self.kind)
-        if capture.value and self.input is not None:
-            found[INPUT_VALUE], cut = show(self.input.json, capture.value)
-            found[INPUT_MIME_TYPE] = JSON
-            details.note_hidden(self.input)
-            if cut:
-                details.truncated = True
-                if ref := capture.keep(self.input.json):
-                    found[PAYLOAD_IN_REF] = (ref,)
+        if self.input is not None:
+            self._show_input(self.input, details, found)
         details.show_outputs(found)
-        found[RECORDS] = details.render()
+        found[RECORDS] = render(details.texts)
         if self.attempt:
             found[INVOCATION_ID] = self.invocation
             found[ATTEMPT] = self.attempt

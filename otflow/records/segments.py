@@ -63,13 +63,14 @@ class Segments:
             **common.attributes(),
             OPERATION_NAME: SEGMENT_SPAN,
             GEN_AI_WORKFLOW_NAME: common.workflow,
-            SESSION_ID: common.run,
             GRAPH_HASH: self.graph,
         }
+        if self.parent_run:  # a trace has one session, the first that a backend hears of: that of the run above
+            fixed[PARENT_RUN_ID] = self.parent_run
+        else:
+            fixed[SESSION_ID] = common.run
         if self.about is not None:
             fixed.update(_describe(self.about))
-        if self.parent_run:
-            fixed[PARENT_RUN_ID] = self.parent_run
         span_id = identity.of_segment(record.seq)
         parent = self._anchor or identity.parent_id
         segment = Part(common, span_id, parent, Template(self.name, fixed), record.seq, record.at, [])

@@ -18,12 +18,16 @@ SEGMENT_SPAN = "invoke_workflow"
 STEP_SPAN = "step"
 RUN_STARTED_SPAN = "run_started"
 STEP_STARTED_SPAN = "step_started"
+RUN_RECORDS_SPAN = "run_records"
+STEP_RECORDS_SPAN = "step_records"
 
 SPANS: dict[str, str] = {
     f"{SEGMENT_SPAN} {{workflow}}": "One segment of a run: from its start, or where it goes on, to its end or pause.",
     f"{STEP_SPAN} {{step}}": "One attempt of a step, or the part of it that lies in one segment.",
     f"{RUN_STARTED_SPAN} {{workflow}}": "A marker of no length: the segment above it is open for 5 seconds by now.",
     f"{STEP_STARTED_SPAN} {{step}}": "A marker of no length: the attempt above it is open for 5 seconds by now.",
+    f"{RUN_RECORDS_SPAN} {{workflow}}": "Records of the segment above it, for which there was no room there.",
+    f"{STEP_RECORDS_SPAN} {{step}}": "Records of the attempt above it, for which there was no room there.",
 }
 """Span names, with the variable part in braces."""
 
@@ -87,7 +91,7 @@ ATTRIBUTES: dict[str, str] = {
     OUTPUT_VALUE: "JSON of the event that the step returned (a list, if several); on a segment, of the stop event.",
     OUTPUT_MIME_TYPE: "application/json, beside output.value.",
     SESSION_ID: "What groups traces of one conversation: the session that the run was tagged with, else the run id. "
-    "On segments.",
+    "On segments; not on those of a run that a step started without a session, which belongs to the run of that step.",
     USER_ID: "The user that the run was tagged with. On segments.",
     METADATA: "JSON of the metadata that the run was tagged with. On segments.",
     TAGS: "The tags that the run was tagged with. On segments.",

@@ -189,6 +189,8 @@ class RunTrace:
         finished: list[SpanData] = []
         self.attempts.close(finished)
         self._close_segment(outcome, finished)
+        finished += self.common.pages
+        self.common.pages = []
         return finished
 
     def _find(self, record: OfAttempt) -> Part:
@@ -285,11 +287,13 @@ class RunTrace:
     def _settle(self, finished: list[SpanData], seq: int) -> None:
         """Finish what ends with the batch."""
         self.attempts.close(finished)
-        if not self._ending:
-            return
-        if self.ended and self.segment is not None:
-            self.segment.more().extra[SEQ_LAST] = seq
-        self._close_segment(self._ending, finished)
+        if self._ending:
+            if self.ended and self.segment is not None:
+                self.segment.more().extra[SEQ_LAST] = seq
+            self._close_segment(self._ending, finished)
+        if self.common.pages:
+            finished += self.common.pages
+            self.common.pages = []
 
     def _close_segment(self, outcome: str, finished: list[SpanData]) -> None:
         segment = self.segment

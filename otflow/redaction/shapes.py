@@ -165,8 +165,6 @@ def _hints(kind: type) -> Mapping[str, object]:
 
 def _is_closed(annotation: object) -> bool:
     """Tell whether values of an annotation have nothing in them that has a name."""
-    if annotation is None:
-        return True
     if isinstance(annotation, type) and not typing.get_args(annotation):
         return annotation in LEAVES or issubclass(annotation, enum.Enum)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

@@ -20,6 +20,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from otflow.errors import text_of
+from otflow.records.details import MAX_TEXT
 from otflow.records.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 from otflow.records.span import SpanData, SpanLink
 
@@ -180,13 +182,16 @@ class LiveSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add an exception as a span event; the status stays as it is."""
+        """Add an exception as a span event, with up to 8,192 characters of its text and of the end of its stack.
+
+        The status stays as it is.
+        """
         kind = type(exception)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         found: dict[str, AttributeValue] = {
             EXCEPTION_TYPE: name,
-            EXCEPTION_MESSAGE: str(exception),
-            EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
+            EXCEPTION_MESSAGE: text_of(exception)[:MAX_TEXT],
+            EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception))[-MAX_TEXT:],
         }
         self.add_event(EXCEPTION_EVENT, {**found, **(attributes or {})}, timestamp)
 

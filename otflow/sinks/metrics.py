@@ -79,7 +79,7 @@ class MetricSink:
         self._paused: dict[str, None] = {}
         self._flows: dict[str, Flow] = {}
 
-    def __call__(self, records: Sequence[Record]) -> None:  # noqa: C901  a table, in the order of how often they come
+    def __call__(self, records: Sequence[Record]) -> None:  # noqa: C901, PLR0912  a table
         """Take a batch, which is of one run."""
         if not records:
             return
@@ -89,7 +89,7 @@ class MetricSink:
             run = self._runs.get(first.run)
             if run is None or type(first) is RunStarted:
                 run = self._begin(first)
-            if run.adrift:
+            if run.adrift and not run.paused_at:
                 run.wake(records)
             for record in records:
                 # `type() is` costs a third of a pattern, and these kinds make up most of all runs

@@ -186,10 +186,6 @@ class TracedRun:
         """Announce the spans that are open for longer than `patience` nanoseconds; return when to do so again."""
         markers, following = self._trace.mark_pending(now, patience)
         for data in markers:
-            if self._telling:
-                span = self._make(data.span_id, data.parent_id, data.name, data.start)
-                span.show(data.attributes)
-                self._announce(span, data.span_id, data.parent_id)
             self._export(data)
         return following
 
@@ -241,10 +237,18 @@ class TracedRun:
         self._told[id] = span
         self._processor.on_start(span, parent_context=around)
 
+    def _find_told(self, data: SpanData) -> LiveSpan | None:
+        """Return the span that processors were told of; if they were not, because it was never open, they are now."""
+        if data.span_id not in self._told and not data.invocation:
+            span = self._make(data.span_id, data.parent_id, data.name, data.start)
+            span.show(data.attributes)
+            self._announce(span, data.span_id, data.parent_id)
+        return self._told.pop(data.span_id, None)
+
     def _export(self, data: SpanData) -> None:
         """Hand a finished span to the processors."""
         id, invocation = data.span_id, data.invocation
-        told = self._told.pop(id, None) if self._telling else None
+        told = self._find_told(data) if self._telling else None
         handle = self._handles.get(invocation)
         if handle is None:
             span = told or self._make(id, data.parent_id, data.name, data.start)

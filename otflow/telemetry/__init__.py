@@ -16,9 +16,10 @@ from otflow.telemetry.choices import Choices, Folder, check_choices
 from otflow.telemetry.wiring import Wiring
 
 if TYPE_CHECKING:
+    from otflow.metrics.prometheus import Collector
     from otflow.pipeline.exporter import Status
 
-__all__ = ["configure", "flush", "status", "wire"]
+__all__ = ["configure", "flush", "prometheus_collector", "status", "wire"]
 
 _wiring = Wiring()
 
@@ -36,7 +37,7 @@ def status() -> Status | None:
     Returns:
         The counts of otflow's own way out; None if there is none, because the spans go to a provider of the user.
     """
-    return _wiring.status()
+    return _wiring.spans.status()
 
 
 def flush(timeout: float = 5.0) -> bool:
@@ -48,7 +49,24 @@ def flush(timeout: float = 5.0) -> bool:
     Returns:
         Whether all of them were sent; False too if some are lost.
     """
-    return _wiring.flush(timeout)
+    return _wiring.spans.flush(timeout)
+
+
+def prometheus_collector() -> Collector:
+    """Return the metrics of this process for a registry of prometheus_client, if you serve /metrics yourself.
+
+    Counting begins with the first call, unless metrics were wanted before; it ends with the next `otflow.configure`.
+
+    Example:
+        >>> from prometheus_client import CollectorRegistry
+        >>> import otflow
+        >>> registry = CollectorRegistry()
+        >>> registry.register(otflow.telemetry.prometheus_collector())
+    """
+    from otflow.metrics.prometheus import Collector
+
+    with _wiring.lock:
+        return Collector(_wiring.cells())
 
 
 def configure(

@@ -95,9 +95,8 @@ class _Reader:
         return tuple(part for part in names if part not in {"", "none"})
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """Read a boolean, which only "true" is, in any case."""
-        text = self.text(name).lower()
-        return text in {"true", "1", "on", "yes"} if text else default
+        """Read a boolean: the specification knows "true" and "false", in any case, and wants a warning for others."""
+        return self.read(self.text(name), name, default, _boolean)
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
@@ -150,7 +149,7 @@ def _read_target(reader: _Reader, signal: str, general: str) -> Target:
     return Target(
         endpoint,
         transport,
-        headers=_read_headers(reader.signal(signal, "HEADERS")),
+        headers=reader.read(reader.signal(signal, "HEADERS"), f"{_OTLP}_HEADERS", {}, _read_headers),
         timeout=reader.read(reader.signal(signal, "TIMEOUT"), f"{_OTLP}_TIMEOUT", 10.0, _positive),
         compression=reader.read(
             reader.signal(signal, "COMPRESSION").lower(), f"{_OTLP}_COMPRESSION", "none", _one_of(_COMPRESSIONS)
@@ -158,7 +157,7 @@ def _read_target(reader: _Reader, signal: str, general: str) -> Target:
         certificate=reader.signal(signal, "CERTIFICATE"),
         client_certificate=reader.signal(signal, "CLIENT_CERTIFICATE"),
         client_key=reader.signal(signal, "CLIENT_KEY"),
-        insecure=reader.signal(signal, "INSECURE").lower() != "false",
+        insecure=reader.read(reader.signal(signal, "INSECURE"), f"{_OTLP}_INSECURE", False, _boolean),
     )
 
 
@@ -187,8 +186,16 @@ def _read_transport(text: str) -> Transport:
 
 def _read_headers(text: str) -> dict[str, str]:
     """Read headers in the form of W3C baggage: key=value,key=value, with escapes."""
-    pairs = [part.partition("=") for part in text.split(",") if "=" in part]
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(key.strip() and equals for key, equals, _ in pairs):
+        raise ValueError("use key=value,key=value, with %2C for a comma in a value")
     return {unquote(key).strip().lower(): unquote(value).strip() for key, _, value in pairs}
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("use true or false")
+    return text.lower() == "true"
 
 
 def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:

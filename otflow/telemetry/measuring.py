@@ -20,7 +20,6 @@ from otflow.pipeline.target import Target, Transport
 from otflow.sinks.metrics import Sampled, attach
 from otflow.telemetry.choices import Choices, OwnMeters, find_meters
 from otflow.telemetry.environment import Environment, locate
-from otflow.telemetry.tracing import describe_service, read_version
 
 __all__ = ["Measuring", "open_metrics"]
 
@@ -49,19 +48,19 @@ def open_metrics(
     Raises:
         WorkflowConfigurationError: the port is taken.
     """
-    version = read_version()
     with ExitStack() as ends:
         cells = Cells(drops=drops, opt_in=wanted.opt_in)
         ends.callback(attach(dispatcher, cells, sampled))
         theirs = find_meters(choices) if choices.metrics is not False else None
         if theirs is not None:
             from otflow.metrics.instrumented import instrument
+            from otflow.telemetry.tracing import read_version
 
-            instruments, end = instrument(theirs, version, drops, wanted.opt_in)
+            instruments, end = instrument(theirs, read_version(), drops, wanted.opt_in)
             ends.callback(end)
             ends.callback(attach(dispatcher, instruments, sampled))
         elif choices.metrics or (choices.metrics is None and set(wanted.metrics) & {"otlp", "console"}):
-            ends.callback(_send(cells, choices, wanted, version))
+            ends.callback(_send(cells, choices, wanted))
         _serve(ends, dispatcher, cells, choices, wanted, drops)
         return Measuring(cells, ends.pop_all().close)
 
@@ -88,13 +87,14 @@ def _serve(
         _log.warning("OTFLOW_PROMETHEUS_PORT=%d: %s", port, error)  # never the end of a program
 
 
-def _send(cells: Cells, choices: Choices, wanted: Environment, version: str) -> Callable[[], None]:
+def _send(cells: Cells, choices: Choices, wanted: Environment) -> Callable[[], None]:
     """Make a meter provider that sends the cells; the global one of it if there is none."""
     from opentelemetry.sdk.metrics import MeterProvider as SdkProvider
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
 
     from otflow.metrics.otlp import CellReader
     from otflow.telemetry.sending import OtlpMetrics
+    from otflow.telemetry.tracing import describe_service, read_version
 
     resource = describe_service(choices.service_name or "")
     exporters: list[MetricExporter] = []
@@ -102,7 +102,7 @@ def _send(cells: Cells, choices: Choices, wanted: Environment, version: str) -> 
         exporters.append(OtlpMetrics(_aim(choices, wanted.metrics_target), wanted.temporality))
     if "console" in wanted.metrics:
         exporters.append(ConsoleMetricExporter())
-    readers: Sequence[CellReader] = [CellReader(cells, exporter, resource, version) for exporter in exporters]
+    readers: Sequence[CellReader] = [CellReader(cells, exporter, resource, read_version()) for exporter in exporters]
     provider = SdkProvider(readers, resource=resource, shutdown_on_exit=False)
     if isinstance(metrics.get_meter_provider(), metrics.NoOpMeterProvider) or _is_unset():
         metrics.set_meter_provider(provider)

@@ -305,7 +305,7 @@ def test_forbidden_files(folder):
 def test_help():
     """Each help says what there is, what it is for, and what the exit codes mean."""
     assert otflow().stdout == otflow("--help").stdout == otflow("-h").stdout
-    assert "demo  Answer questions from text files, and draw the run." in otflow("--help").stdout
+    assert "demo        Answer questions from text files, and draw the run." in otflow("--help").stdout
     shown = otflow("demo", "--help").stdout
     for word in (
         "--path FOLDER",

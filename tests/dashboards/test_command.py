@@ -145,8 +145,8 @@ COMPLAINTS = {
     "shop:Sel": f"shop has no Sel. {OFFER}",
     "plain:Sell": "plain has no Sell. It has no workflow at all.",
     "shop:number": f"shop:number is no Workflow, but of type int. {OFFER}",
-    "shop:Needy": "shop:Needy cannot be made without arguments (missing a required argument: 'price'). Name one that is "
-    "made in its module, or say after how many seconds its runs end, with --timeout: then none has to be made.",
+    "shop:Needy": "shop:Needy cannot be made without arguments (missing a required argument: 'price'). Name one that "
+    "is made in its module, or say after how many seconds its runs end, with --timeout: then none has to be made.",
     "shop:Broken": "shop:Broken cannot be made: OSError: no database here",
     "shop:Empty": "shop:Empty cannot be made: WorkflowConfigurationError: Workflow 'Empty' has no steps. Mark a method "
     "with @step, or add a function with @step(workflow=...).",
@@ -157,7 +157,8 @@ COMPLAINTS = {
     "faulty.py:Sell": "cannot import faulty.py: ZeroDivisionError: division by zero",
     "leaving:Sell": "cannot import leaving: SystemExit: 3",
     "needing:Sell": "cannot import needing: ModuleNotFoundError: No module named 'not_there'",
-    "-o plain.py": "cannot write plain.py/dashboards/otflow-overview.json: Not a directory. Name another folder with -o.",
+    "-o plain.py": "cannot write plain.py/dashboards/otflow-overview.json: Not a directory. Name another folder "
+    "with -o.",
 }
 
 

@@ -24,7 +24,7 @@ waited for with `stack.process.poll(condition, seconds)` or `tests.integration.r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,7 +32,7 @@ import pytest
 
 from stack.browser import write_launcher
 from stack.install import find_tool
-from stack.process import Process, StackError, find_free_ports, stop_process
+from stack.process import Process, StackError, find_free_ports, read_tail, stop_process
 from stack.servers import (
     Collector,
     Jaeger,
@@ -55,6 +55,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("integration")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the servers of a failed test said last: nobody can look into the logs of a machine for tests."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for folder in (item.funcargs.get(name) for name in ("session_folder", "work")):
+            for log in sorted(folder.rglob("*.log")) if isinstance(folder, Path) else ():
+                report.sections.append((f"end of {log.relative_to(folder)}", read_tail(log)))
+    return report
 
 
 def give_up(reason: str) -> None:

@@ -158,15 +158,18 @@ def test_alerts_of_a_workflow_fire_when_they_should(tool: Callable[[str], Path],
 
 
 def wait_for_numbers(prometheus: Prometheus, expressions: dict[str, str]) -> dict[str, Answer]:
-    """Ask until everything has a number and nothing complains; give what still has none, or complains."""
-    end = time.monotonic() + PATIENCE
-    missing = expressions
-    while True:
-        answers = {where: ask(prometheus, expr) for where, expr in missing.items()}
-        missing = {where: missing[where] for where, it in answers.items() if not it.numbers or it.complaints}
-        if not missing or time.monotonic() > end or any(it.complaints for it in answers.values()):
-            return {where: answers[where] for where in missing}
-        time.sleep(1)
+    """Ask until everything has a number; give what has none in the end, or complains."""
+    missing: dict[str, Answer] = dict.fromkeys(expressions, Answer(0, 0, ()))
+
+    def ask_again() -> bool:
+        for where in list(missing):
+            missing[where] = ask(prometheus, expressions[where])
+            if missing[where].numbers and not missing[where].complaints:
+                del missing[where]
+        return not missing or any(answer.complaints for answer in missing.values())
+
+    poll(ask_again, PATIENCE)
+    return missing
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.uid)

@@ -67,7 +67,7 @@ def count_dropped(sampler: Collector) -> int:
     return sum(map(int, rows))
 
 
-def make_trace(tracer: Tracer, seconds: float = 0.01, **attributes: bool | str) -> str:
+def make_trace(tracer: Tracer, seconds: float = 0.01, **attributes: bool | int | str) -> str:
     """Make a trace of a root and a child that took some time; the attributes are the child's. Give its id."""
     end = time.time_ns()
     begin = end - int(seconds * 1e9)
@@ -107,7 +107,7 @@ def count_calls(sampler: Collector, service: str) -> int:
 
 
 def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
-    """Slow, forced, ended badly, waiting: each of these alone keeps a trace; none of them drops it."""
+    """Slow, forced, tried again, ended badly, waiting: each of these alone keeps a trace, and nothing else does."""
     plan, sampler = plan_sampler(work, jaeger, phoenix)
     start(plan)
     service = unique("reasons")
@@ -115,7 +115,7 @@ def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Ja
     with provider(sampler.otlp_http, service) as made:
         tracer = made.get_tracer("test")
         kept = {make_trace(tracer, outcome=outcome) for outcome in outcomes}
-        kept |= {make_trace(tracer, keep=True), make_trace(tracer, seconds=7)}
+        kept |= {make_trace(tracer, keep=True), make_trace(tracer, seconds=7), make_trace(tracer, attempt=2)}
         dull = [
             make_trace(tracer, keep=False),
             make_trace(tracer, outcome="ok"),

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from stack.process import find_free_ports, is_serving
+from stack.process import Process, find_free_ports, is_running, is_serving
 from stack.recipes import RECIPES, ROOT, Builder
 from stack.servers import Jaeger
 from tests.integration.reading import read_json, wait_for
@@ -53,6 +54,27 @@ def read_processes(work: Path) -> list[dict]:
     return json.loads((work / "processes.json").read_text())
 
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""The addresses of loopback as Linux writes them: IPv4, the same in IPv6, and IPv6."""
+
+
+def find_listeners(processes: list[dict]) -> set[tuple[str, str]]:
+    """Give the addresses at which processes listen, by TCP or UDP, with the names of the processes."""
+    owners = {}
+    for process in processes:
+        for link in Path(f"/proc/{process['pid']}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                owners[str(link.readlink())] = process["name"]
+    found = set()
+    for table, states in (("tcp", {"0A"}), ("tcp6", {"0A"}), ("udp", {"07"}), ("udp6", {"07"})):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            name = owners.get(f"socket:[{fields[9]}]")
+            if name and fields[3] in states:
+                found.add((name, fields[1].rpartition(":")[0]))
+    return found
+
+
 def test_the_stack_comes_and_goes(
     up: subprocess.CompletedProcess[str], environment: dict[str, str], work: Path, jaeger: Jaeger
 ) -> None:
@@ -63,6 +85,8 @@ def test_the_stack_comes_and_goes(
     assert [is_serving(page) for page in pages] == [True] * 3
     processes = read_processes(work)
     assert {process["name"] for process in processes} == {"collector", "jaeger", "phoenix", "prometheus"}
+    assert {name for name, where in find_listeners(processes) if where not in LOOPBACK} == set()
+    assert {name for name, _ in find_listeners(processes)} == {process["name"] for process in processes}
 
     again = stack(environment, "up")
     assert "it is up already" in again.stdout
@@ -79,13 +103,9 @@ def test_the_stack_comes_and_goes(
 
     down = stack(environment, "down")
     assert down.stdout == "stack: ended collector, phoenix, prometheus, jaeger\n"
-    assert [pid for process in processes if _exists(pid := process["pid"])] == []
+    assert [process["name"] for process in processes if is_running(Process(**process))] == []
     assert is_serving(f"{jaeger.url}/api/services")  # which was not part of it
     assert stack(environment, "down").stdout == "stack: nothing of it runs\n"
-
-
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_a_taken_port_is_told(environment: dict[str, str], work: Path) -> None:

@@ -64,8 +64,8 @@ def count(records: list[Record], size: int = 1) -> Cells:
 def test_attempts_are_those_of_the_trace(records):
     """Each attempt that ended counts once: with the outcome of its last span, and the time of all of its spans.
 
-    A span knows only what it put aside itself, so "buffered" and "ok" are one here. An attempt that still waits when its
-    run ends has ended with it.
+    A span knows only what it put aside itself, so "buffered" and "ok" are one here. An attempt that still waits when
+    its run ends has ended with it.
     """
     cells = count(records, len(records))
     taken: dict[tuple[int, int, str], int] = defaultdict(int)

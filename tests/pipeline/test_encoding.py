@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
@@ -57,7 +57,7 @@ def check(spans: Sequence[ReadableSpan]) -> None:
 # ---------------------------------------------------------------- spans of anybody
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
-    ["", "ä", "x" * 127, "x" * 128, "ü" * 1499, "x" * 2999, "x" * 3000, "x" * 4087, "x" * 4088, "€" * 30_000]
+    ["", "ä", "x" * 127, "x" * 128]
 )
 ints = st.integers(-(1 << 63), (1 << 63) - 1) | st.sampled_from([0, -1, 127, 128, 4095, 4096, 1 << 14, 1 << 21])
 numbers = st.booleans() | ints | st.floats()
@@ -67,7 +67,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts.filter(bool), inner, max_size=3),
     max_leaves=6,
 )
-keys = st.sampled_from(["a", "input.value", "otflow.seq", "k" * 999, "k" * 1000, "k" * 5000]) | texts.filter(bool)
+keys = st.sampled_from(["a", "input.value", "otflow.seq"]) | texts.filter(bool)
 attributes = st.dictionaries(keys, values, max_size=5)
 times = st.integers(0, (1 << 64) - 1)
 states = st.dictionaries(st.sampled_from(["a", "vendor", "x@y"]), st.sampled_from(["1", "some value"])).map(
@@ -127,10 +127,11 @@ def spans_from(resource: st.SearchStrategy[Resource], scope: st.SearchStrategy[o
 
 
 @given(st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # a span is a lot to draw
 def test_any_spans(data: st.DataObject) -> None:
     """Spans of several resources and scopes become the message that the SDK would make of them."""
-    some_resources = data.draw(st.lists(resources, min_size=1, max_size=3))
-    some_scopes = data.draw(st.lists(st.none() | scopes, min_size=1, max_size=3))
+    some_resources = data.draw(st.lists(resources, min_size=1, max_size=3, unique=True))
+    some_scopes = data.draw(st.lists(st.none() | scopes, min_size=1, max_size=3, unique=True))
     one = spans_from(st.sampled_from(some_resources), st.sampled_from(some_scopes))
     check(data.draw(st.lists(one, max_size=5)))
 
@@ -145,6 +146,28 @@ def span_with(**facts: object) -> ReadableSpan:
         "end_time": 2,
     }
     return ReadableSpan(**{**given, **facts})
+
+
+LENGTHS = [0, 1, 126, 127, 128, 999, 1000, 2999, 3000, 4085, 4086, 4087, 4088, 4095, 4096, 16_383, 16_384, 70_000, 1 << 21]
+
+
+@pytest.mark.parametrize("letter", "xü€😀")
+@pytest.mark.parametrize("length", LENGTHS)
+def test_any_length(length: int, letter: str) -> None:
+    """Texts and keys of any length are said as the SDK says them, on either side of what the tables hold."""
+    text = letter * (length // len(letter.encode())) + "x" * (length % len(letter.encode()))
+    key = text or "empty"
+    facts = {"text": text, key: "a", "list": [text, text], "map": {key: text}, "bytes": text.encode()}
+    scope = InstrumentationScope(text, text, text, {key: text})
+    event, link = SpanEvent(text, facts, 1), Link(SpanContext(1, 2, is_remote=False), facts)
+    status = Status(StatusCode.ERROR, text)
+    resource = Resource({key: text}, text)
+    check(
+        [
+            span_with(name=text, attributes=facts, status=status, resource=resource, instrumentation_scope=scope),
+            span_with(events=[event], links=[link], resource=resource, instrumentation_scope=scope),
+        ]
+    )
 
 
 class Odd:
@@ -332,7 +355,7 @@ class Stateful(Sampler):
         return "all"
 
 
-BIG = '"ä\\€' * 20_000
+BIG = '"ä\\\\€' * 20_000
 PAYLOADS = {"short": "tea", "unicode": "日本 \x00 ü", "3000": "x" * 2990, "4000": "x" * 4085, "big": BIG, "half": SURROGATE}
 FLOWS = (Plain, Fan, Stubborn, Hopeless, Talking, Flooding, Outer)
 PROVIDERS = {
@@ -361,12 +384,14 @@ def same_as_sdk(twins: Twins) -> None:
 @pytest.mark.parametrize("flow", FLOWS)
 async def test_spans_of_runs(flow: type[Workflow], text: str, options: dict[str, object]) -> None:
     """The spans of a run become what the SDK would make of them, whatever its steps did and took."""
+    if flow is Talking and text is SURROGATE:
+        pytest.skip("the SDK leaves out what such a step says: test_half_characters_lose_nothing")
     dispatcher, twins = Dispatcher(), Twins()
     provider = TracerProvider(shutdown_on_exit=False, **options)
     provider.add_span_processor(twins)
     detach = attach(dispatcher, provider)
     with provider.get_tracer("caller").start_as_current_span("request"):
-        await asyncio.wait([flow(dispatcher=dispatcher, timeout=None).run(text=text)])
+        await asyncio.gather(flow(dispatcher=dispatcher, timeout=None).run(text=text), return_exceptions=True)
     detach()
     same_as_sdk(twins)
 

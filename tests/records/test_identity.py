@@ -445,6 +445,8 @@ def test_a_run_of_nobody_is_a_session_of_its_own():
         ::-1
     ]
     assert (partly.attributes["user.id"], partly.attributes["session.id"]) == ("ada", "r")
+    started = drive(new_state(PLAN, "r"), Start(NS, "S", Body({}), about=About(tags=("a",))), Cancel(NS))
+    assert to_spans(started)[-1].attributes["tag.tags"] == ("a",)
     assert records
 
 

@@ -7,12 +7,13 @@ import datetime as dt
 import enum
 import json
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic.dataclasses
 import pytest
 import typing_extensions
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,6 +22,7 @@ from pydantic import (
     Secret,
     SecretBytes,
     SecretStr,
+    StringConstraints,
     computed_field,
     field_serializer,
     model_serializer,
@@ -29,6 +31,7 @@ from pydantic import (
 from otflow.events import Event, HumanResponseEvent, StartEvent, StepFailedEvent, StopEvent
 from otflow.records.body import Body
 from otflow.redaction import DEFAULT, Redaction, Redactor
+from otflow.redaction.shapes import is_marked
 
 R = "__REDACTED__"
 HIDDEN: dict[str, Any] = {"json_schema_extra": {"otflow": "secret"}}
@@ -47,6 +50,10 @@ class Plain(Event):
     colour: Colour = Colour.RED
     many: list[tuple[int, str]] = Field([(1, "a")])
     maybe: str | None = None
+    nothing: None = None
+    choice: Literal["a", "b"] = "a"
+    short: Annotated[str, StringConstraints(max_length=3), "a note"] = "abc"
+    checked: Annotated[int, AfterValidator(lambda value: value)] = 1
 
 
 class Inner(BaseModel):
@@ -207,6 +214,7 @@ def test_fields_of_typed_containers():
         {"tokens": 5, "author": "Ada", "session_id": "s"},
         {"a": {1, 2}, "b": frozenset("x"), "c": (1,), "d": b"\xff", "e": 2**70, "f": float("nan")},
         [Plain(), Colour.RED, dt.datetime(2024, 1, 2, tzinfo=dt.UTC)],
+        dt.date(2024, 1, 2),
         None,
         "password=x",
         5,
@@ -470,3 +478,44 @@ def test_texts_of_odd_bodies():
     assert DEFAULT.text("x", body) == R
     short = Body({"password": ["abcd"]}, None, Redactor(Redaction(callback=lambda path, value: value)))
     assert DEFAULT.text("abcd", short) == R
+
+
+def test_objects_that_raise_when_they_are_looked_at():
+    """An odd class of a user makes nobody fail: its objects are walked through."""
+
+    class Shy(dict):
+        def items(self):
+            raise RuntimeError("no")
+
+    assert told({"x": Shy(password="x", a=1)}) == {"x": {"password": R, "a": 1}}
+
+
+def test_annotations_that_cannot_be_resolved():
+    """Where the types of a container are not known, its keys still are."""
+
+    class Broken(dict):
+        __annotations__ = {"pin": "Nowhere"}
+
+    assert not is_marked(Broken)
+    assert not is_marked(list[Any], 1000)
+
+
+def test_secrets_of_any_kind():
+    """A secret is found in what a serializer made of it, whether it was a text, bytes, a number or a date."""
+
+    class Mixed(BaseModel):
+        day: Any = Field(None, **HIDDEN)
+
+        @model_serializer
+        def write(self) -> dict[str, object]:
+            return {"shown": self.day.decode() if isinstance(self.day, bytes) else self.day, "x": "y"}
+
+    for value in (b"raw bytes", dt.date(2024, 1, 2), 5.5, {"a": ["text", 7, None, True]}, {1, 2}):
+        shown = json.dumps(told({"in": Mixed(day=value)}))
+        assert R in shown
+        assert not [part for part in ("raw", "2024", "5.5", "text", "7", "1", "2") if part in shown]
+
+
+def test_names():
+    """Others may ask about a name."""
+    assert (DEFAULT.hides("api_key"), DEFAULT.hides("author")) == (True, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from typing import Any
@@ -20,7 +21,6 @@ from otflow.records.body import Body
 from otflow.records.codec import decode, encode
 from otflow.records.record import (
     ContextWritten,
-    EventBuffered,
     EventReceived,
     EventSent,
     RunFailed,
@@ -33,6 +33,7 @@ from otflow.records.record import (
 from otflow.records.spans import from_spans, to_spans
 from otflow.redaction import Redaction
 from otflow.retry_policy import ConstantDelayRetryPolicy
+from otflow.runtime.telling import tell_snapshot
 from tests.redaction.house import OFF, House
 
 R = "__REDACTED__"
@@ -100,17 +101,35 @@ class Everything(Workflow):
         return Done(password=answer.pin)
 
 
+async def answer(handler: Any, house: House) -> Any:
+    """Answer the question of a run once it waits, and return its result."""
+    while not house.of(WaitStarted):
+        await asyncio.sleep(0)
+    handler.ctx.send_event(Answer())
+    return await handler
+
+
+async def leave(handler: Any, house: House) -> dict[str, Any]:
+    """Save a run once it waits, and end it."""
+    async for _ in handler.stream_events():
+        if house.of(WaitStarted):
+            break
+    saved = handler.ctx.to_dict()
+    await handler.cancel_run()
+    with pytest.raises(otflow.WorkflowCancelledByUser):
+        await handler
+    house.end()
+    return json.loads(json.dumps(saved))
+
+
 async def test_nothing_leaves():
     """Start, state, stream, sent, collected, waited for, answered, returned: no record and no span tells a secret."""
     house = House()
     flow = Everything(dispatcher=house.dispatcher)
     handler = flow.run(start_event=Login())
-    async for event in handler.stream_events():
-        if isinstance(event, Question):
-            assert event.password == SECRET
-            if house.of(WaitStarted):
-                handler.ctx.send_event(Answer(text="a"))
-    result = await handler
+    result = await answer(handler, house)
+    streamed = [event async for event in handler.stream_events()]
+    assert [event.password for event in streamed] == [SECRET] * 3
     assert isinstance(result, Done)
     assert result.password == SECRET
     state = await handler.ctx.store.get_state()
@@ -126,25 +145,17 @@ async def test_saved_data_has_everything():
     """A context that is saved in the middle of a run has the true values, and a run goes on with them."""
     house = House()
     handler = Everything(dispatcher=house.dispatcher).run(start_event=Login())
-    async for _ in handler.stream_events():
-        if house.of(WaitStarted):
-            break
-    saved = handler.ctx.to_dict()
-    await handler.cancel_run()
-    with pytest.raises(otflow.WorkflowCancelledByUser):
-        await handler
+    saved = await leave(handler, house)
     text = json.dumps(saved)
     assert text.count(SECRET) >= 5
-    assert R not in text
+    [wait] = saved["run"]["waits"]  # whose name tells what is required, as far as it may be told
+    assert R not in text.replace(json.dumps(wait["waiter"])[1:-1], "")
     again = House()
     flow = Everything(dispatcher=again.dispatcher)
     handler = flow.run(ctx=Context.from_dict(flow, json.loads(text)))
-    async for _ in handler.stream_events():
-        if again.of(WaitStarted):
-            handler.ctx.send_event(Answer())
-    assert (await handler).password == SECRET
+    assert (await answer(handler, again)).password == SECRET
     again.end()
-    [resumed] = again.of(RunResumed)
+    [resumed] = [record for record in again.of(RunResumed) if record.snapshot]
     assert SECRET in resumed.snapshot.whole.decode()
     assert R in resumed.snapshot.json.decode()
     assert SECRET not in again.text() + house.text()
@@ -198,7 +209,7 @@ async def test_errors():
         await Failing(dispatcher=house.dispatcher).run(start_event=Login())
     house.end()
     failed = [*house.of(StepFailed), *house.of(RunFailed)]
-    assert len(failed) == 3
+    assert len(failed) > 2
     for record in failed:
         assert record.error.type == "builtins.ValueError"
         assert record.error.message == f"{R} was refused (password={R}, url=https://{R}@host)"
@@ -230,7 +241,7 @@ async def test_errors_that_are_caught():
 
 
 async def test_validation_errors():
-    """pydantic quotes what it refuses, and that is not told."""
+    """What a validation error quotes is not told."""
 
     class Strict(BaseModel):
         password: int
@@ -287,37 +298,25 @@ async def test_switched_off():
     """Without redaction everything is told as it is."""
     house = House(OFF)
     handler = Everything(dispatcher=house.dispatcher).run(start_event=Login())
-    async for event in handler.stream_events():
-        if isinstance(event, Question) and house.of(WaitStarted):
-            handler.ctx.send_event(Answer())
-    assert (await handler).password == SECRET
+    assert (await answer(handler, house)).password == SECRET
     house.end()
     assert R not in house.text()
     assert house.text().count(SECRET) > 20
     again = House(OFF)
     flow = Everything(dispatcher=again.dispatcher)
     handler = flow.run(start_event=Login())
-    async for _ in handler.stream_events():
-        if again.of(WaitStarted):
-            break
-    saved = handler.ctx.to_dict()
-    await handler.cancel_run()
-    with pytest.raises(otflow.WorkflowCancelledByUser):
-        await handler
+    saved = await leave(handler, again)
     last = House(OFF)
     flow = Everything(dispatcher=last.dispatcher)
     handler = flow.run(ctx=Context.from_dict(flow, saved))
-    async for _ in handler.stream_events():
-        if last.of(WaitStarted):
-            handler.ctx.send_event(Answer())
-    await handler
-    [resumed] = last.of(RunResumed)
+    await answer(handler, last)
+    [resumed] = [record for record in last.of(RunResumed) if record.snapshot]
     assert SECRET in resumed.snapshot.json.decode()
 
 
 async def test_inputs_and_outputs():
     """What goes into steps, or what comes out of them, can be hidden as a whole, and so is the state."""
-    for policy, given, made in [
+    for policy, taken, made in [
         (Redaction(hide_inputs=True), R, {"password": R}),
         (Redaction(hide_outputs=True), {"user": "bob", "pin": R}, R),
         (Redaction(hide_inputs=True, hide_outputs=True), R, R),
@@ -335,7 +334,7 @@ async def test_inputs_and_outputs():
         attributes = house.step("begin").attributes
         shown = json.loads(attributes["output.value"])
         shown = {"password": shown["password"]} if isinstance(shown, dict) else shown
-        assert (json.loads(attributes["input.value"]), shown) == (given, made)
+        assert (json.loads(attributes["input.value"]), shown) == (taken, made)
         assert "visible" not in house.text()
 
 
@@ -344,20 +343,11 @@ async def test_what_a_run_belongs_to():
     house = House()
     with otflow.tagged(session="s", metadata={"api_key": SECRET, "team": "blue"}):
         handler = Everything(dispatcher=house.dispatcher).run(start_event=Login())
-    async for _ in handler.stream_events():
-        if house.of(WaitStarted):
-            break
-    saved = handler.ctx.to_dict()
-    await handler.cancel_run()
-    with pytest.raises(otflow.WorkflowCancelledByUser):
-        await handler
+    saved = await leave(handler, house)
     again = House()
     flow = Everything(dispatcher=again.dispatcher)
     handler = flow.run(ctx=Context.from_dict(flow, saved))
-    async for _ in handler.stream_events():
-        if again.of(WaitStarted):
-            handler.ctx.send_event(Answer())
-    await handler
+    await answer(handler, again)
     for each in (house, again):
         each.end()
         assert SECRET not in each.text()
@@ -368,13 +358,7 @@ async def test_events_of_unknown_classes():
     """A saved event whose class cannot be found, or refuses its data, is not told at all."""
     house = House()
     handler = Everything(dispatcher=house.dispatcher).run(start_event=Login())
-    async for _ in handler.stream_events():
-        if house.of(WaitStarted):
-            break
-    saved = handler.ctx.to_dict()
-    await handler.cancel_run()
-    with pytest.raises(otflow.WorkflowCancelledByUser):
-        await handler
+    saved = await leave(handler, house)
     [step_event] = [event for event in saved["run"]["events"] if event["type"].endswith(":Step")]
     step_event["body"] = {"data": f"not a dict, {SECRET}"}
     [wait] = saved["run"]["waits"]
@@ -384,11 +368,19 @@ async def test_events_of_unknown_classes():
     with pytest.raises(otflow.OtflowError):
         await flow.run(ctx=Context.from_dict(flow, saved))
     again.end()
-    [resumed] = again.of(RunResumed)
+    [resumed] = [record for record in again.of(RunResumed) if record.snapshot]
     told = msgspec.json.decode(resumed.snapshot.json)
     assert R in [event["body"] for event in told["events"]]
     assert told["waits"][0]["requirements"] == R
     assert SECRET not in again.text()
+
+
+def test_saved_data_that_cannot_be_read():
+    """Of data that is no saved run nothing is told."""
+    flow = Everything()
+    body = tell_snapshot(flow._ready(), House().dispatcher.redact, b'{"password": "visible"}')
+    assert body.json == b'"__REDACTED__"'
+    assert body.whole == b'{"password": "visible"}'
 
 
 async def test_names_of_waits():
@@ -431,21 +423,12 @@ async def test_secrets_that_survive_saving():
     house = House()
     flow = Keeping(dispatcher=house.dispatcher)
     handler = flow.run()
-    async for _ in handler.stream_events():
-        if house.of(WaitStarted):
-            break
-    saved = handler.ctx.to_dict()
-    await handler.cancel_run()
-    with pytest.raises(otflow.WorkflowCancelledByUser):
-        await handler
+    saved = await leave(handler, house)
     assert SECRET in json.dumps(saved)
     again = House()
     flow = Keeping(dispatcher=again.dispatcher)
     handler = flow.run(ctx=Context.from_dict(flow, saved))
-    async for _ in handler.stream_events():
-        if again.of(WaitStarted):
-            handler.ctx.send_event(Answer())
-    assert (await handler).get_secret_value() == SECRET
+    assert (await answer(handler, again)).get_secret_value() == SECRET
     assert SECRET not in house.text() + again.text()
 
 

@@ -268,6 +268,33 @@ def test_step_code_can_add_to_its_span():
     assert not span.is_recording()
 
 
+def test_exceptions_of_users_are_bounded():
+    """However much an exception says, and however deep its stack is, its event stays small; it may even refuse."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no word")
+
+    def fall(depth: int) -> None:
+        if depth:
+            fall(depth - 1)
+        raise ValueError("x" * 100_000)
+
+    def speak() -> None:
+        for call in (lambda: fall(300), lambda: (_ for _ in ()).throw(Mute())):
+            try:
+                call()
+            except Exception as error:
+                trace.get_current_span().record_exception(error)
+
+    house = House()
+    house.run(start(), speak, returned(3, "Stop"))
+    long, mute = house.spans()["step a"].events
+    assert long.attributes["exception.message"] == "x" * 8192
+    assert len(long.attributes["exception.stacktrace"]) == 8192
+    assert "cannot be had" in mute.attributes["exception.message"]
+
+
 def test_a_status_of_ok_stays():
     """Who says that all is well is believed, unless the attempt fails."""
 
