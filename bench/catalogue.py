@@ -60,7 +60,7 @@ PEERS: dict[str, Peer] = {
             ("traced",),
             ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
             ("opentelemetry-sdk",),
-            special=("encoded",),
+            special=("encoded", "as much"),
         ),
         Peer("raw_asyncio", ("untraced",)),
     )

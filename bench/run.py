@@ -73,9 +73,7 @@ def round_of(workloads: Sequence[str], peers: Collection[str], repetition: int) 
         only = WORKLOADS[workload].only
         pairs = [(peer, variant) for peer in peers for variant in (*PEERS[peer].variants, *PEERS[peer].special)]
         chosen = [
-            Cell(*pair, workload)
-            for pair in pairs
-            if (pair in only if only else pair[1] not in PEERS[pair[0]].special)
+            Cell(*pair, workload) for pair in pairs if (pair in only if only else pair[1] not in PEERS[pair[0]].special)
         ]
         order.shuffle(chosen)
         cells += chosen

@@ -104,6 +104,13 @@ TARGETS: tuple[Target, ...] = (
         3,
     ),
     Target(
+        "T4b",
+        "the same, beside stock spans with as many attributes",
+        ratio(Cell("otflow", "encoded", "chain_bytes"), Cell("raw_otel", "as much", "chain_bytes")),
+        "at least",
+        3,
+    ),
+    Target(
         "T7a",
         "short runs one after another, traced / llamaindex untraced",
         against("llamaindex", "short_seq"),

@@ -47,7 +47,7 @@ class Workload:
 
 
 _OURS = frozenset({("otflow", "traced")})
-_ENCODED = frozenset({("otflow", "encoded"), ("raw_otel", "encoded")})
+_ENCODED = frozenset({("otflow", "encoded"), ("raw_otel", "encoded"), ("raw_otel", "as much")})
 _CHAIN = "one run of {size:,} steps"
 _FANOUT = "{size:,} events to 16 workers, all collected"
 _SHORT = "{size:,} runs of 3 steps"

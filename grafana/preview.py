@@ -19,7 +19,7 @@ from html import escape
 from pathlib import Path
 
 COLUMN, ROW, GAP = 50, 30, 4  # pixels
-SPAN, STEP = 300, 2  # seconds
+SPAN, STEP = 300, 5  # seconds
 COLOURS = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d", "#ffa6b0", "#c8f2c2")
 NAMED = {
     "green": "#56a64b", "yellow": "#f2cc0c", "orange": "#ff780a", "red": "#e02f44", "dark-red": "#8f1d2b",
@@ -52,9 +52,13 @@ def show(value: float, unit: str) -> str:
         case "bytes":
             return f"{value / 1024:.3g} KiB"
         case _ if unit.startswith("suffix:"):
-            return f"{value:.3g} {unit[7:]}"
+            return f"{_round(value)} {unit[7:]}"
         case _:
-            return f"{value:.4g}"
+            return _round(value)
+
+
+def _round(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def colour_of(value: float, steps: Iterable[Json]) -> str:
@@ -65,9 +69,7 @@ def colour_of(value: float, steps: Iterable[Json]) -> str:
 
 def text(x: float, y: float, words: str, *, size: int = 12, colour: str = "#ccccdc", anchor: str = "start") -> str:
     """Write words."""
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'
-    )
+    return f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def name_of(target: Json, labels: Json) -> str:
@@ -79,7 +81,10 @@ def draw_page(page: Json, base: str, workflow: str) -> str:
     """Draw all panels in their places."""
     panels = page["panels"]
     bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * ROW
-    shapes = [f'<rect width="{24 * COLUMN}" height="{bottom + 36}" fill="#111217"/>', text(8, 24, page["title"], size=18)]
+    shapes = [
+        f'<rect width="{24 * COLUMN}" height="{bottom + 36}" fill="#111217"/>',
+        text(8, 24, page["title"], size=18),
+    ]
     for panel in panels:
         place = panel["gridPos"]
         x, y = place["x"] * COLUMN, place["y"] * ROW + 36

@@ -90,6 +90,7 @@ def prepare(
 
     about = tell_about(launch.dispatcher.redact, find_about())
     local = LocalRun(blueprint, launch.dispatcher, clock, run_id, context, settle)
+    local.about = about
     context.attach(local)
     if launch.verbose:
         narrate(local.driver)
@@ -107,7 +108,7 @@ def prepare(
 
     def begin() -> None:
         if start is not None:
-            local.start(start, timeout=launch.timeout, stepwise=launch.stepwise, carried=carried, about=about)
+            local.start(start, timeout=launch.timeout, stepwise=launch.stepwise, carried=carried)
         elif snapshot is not None:
             local.restore(snapshot, launch.timeout)
 

@@ -206,7 +206,7 @@ class PayloadStore:
             with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "wb") as file:
                 file.write(data)
             unfinished.replace(place)
-        except BaseException:
+        except BaseException:  # whatever broke it off: nothing stays of a half file
             unfinished.unlink(missing_ok=True)
             raise
         with self._lock:

@@ -13,6 +13,17 @@ __all__ = ["adapter"]
 
 _RUN = {"workflow": "bench"}
 _STEP = {"step": "increment", "event": "Message"}
+_AS_MUCH = {
+    **{f"flow.fact.{number}": "a fact of few words" for number in range(9)},
+    **{f"flow.number.{number}": 4_711 + number for number in range(5)},
+    **{f"flow.ids.{number}": (4_711,) for number in range(2)},
+    **{f"flow.types.{number}": ("bench.peers.flows:Next",) for number in range(2)},
+    "flow.waited": 0.000_1,
+    "flow.input": '{"number":4711,"size":5000}',
+    "flow.output": '{"number":4712,"size":5000}',
+    "flow.records": "x" * 520,
+}
+"""As many attributes, of the same kinds and lengths, as a span of otflow has."""
 _EMIT = {"step": "emit", "event": "Begin"}
 _WORK = {"step": "work", "event": "Message"}
 _GATHER = {"step": "gather", "event": "Message"}
@@ -21,8 +32,9 @@ _GATHER = {"step": "gather", "event": "Message"}
 class RawOtel:
     """The workloads by hand; every step and every run in `start_as_current_span` with attributes."""
 
-    def __init__(self, spans: RecentSpans | StockBytes) -> None:
+    def __init__(self, spans: RecentSpans | StockBytes, attributes: dict[str, object] = _STEP) -> None:
         self.spans = spans
+        self._attributes = attributes
         self._span = self.spans.provider.get_tracer("bench").start_as_current_span
 
     async def setup(self) -> None:
@@ -37,7 +49,7 @@ class RawOtel:
                 message = await queue.get()
                 if message.number == end:
                     return message.number
-                with span("step", attributes=_STEP):
+                with span("step", attributes=self._attributes):
                     following = await increment(message)
                 queue.put_nowait(following)
 
@@ -107,6 +119,12 @@ def adapter(variant: str) -> Adapter:
     """Return the adapter.
 
     Args:
-        variant: "traced" or "encoded".
+        variant: "traced", "encoded", or "as much": encoded, with as many attributes as spans of otflow have.
     """
-    return RawOtel(StockBytes() if variant == "encoded" else RecentSpans())
+    match variant:
+        case "traced":
+            return RawOtel(RecentSpans())
+        case "encoded":
+            return RawOtel(StockBytes())
+        case _:
+            return RawOtel(StockBytes(), _AS_MUCH)

@@ -54,7 +54,7 @@ def _numbers() -> tuple[Panel, ...]:
     return (
         number(
             "Lost",
-            f"{total(grown(_DROPPED, _RANGE))} or vector(0)",
+            f"round({total(grown(_DROPPED, _RANGE))}) or vector(0)",
             "Records, spans and log lines that were lost in the chosen time. Traces have holes then; metrics are still "
             "exact, they are counted before.",
             width=6,

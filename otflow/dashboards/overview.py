@@ -145,7 +145,7 @@ def _workflows() -> Panel:
             ratio(total(grown(_BAD_RUNS, _RANGE), WORKFLOW), judged),
         ),
         (Column(name="Burn 1h", unit="suffix:x", thresholds=_BURN), burn(_SCOPE, "1h")),
-        (Column(name="Runs"), runs),
+        (Column(name="Runs"), f"round({runs})"),
         (Column(name="p95", unit="s"), quantile(0.95, grown(_BUCKETS, _RANGE), WORKFLOW)),
         (Column(name="Active"), total(select("otflow_run_active", _SCOPE), WORKFLOW)),
         (Column(name="Waiting"), total(select("otflow_run_waiting", _SCOPE), WORKFLOW)),
@@ -219,7 +219,7 @@ def _burning() -> Panel:
 
 
 def _reasons() -> Panel:
-    errors = zero_filled(total(rate(_BAD_RUNS), WORKFLOW, ERROR), total(rate(_RUNS), WORKFLOW))
+    errors = zero_filled(total(rate(_BAD_RUNS), WORKFLOW, ERROR), total(rate(_RUNS), WORKFLOW), WORKFLOW)
     return graph(
         "Why runs fail",
         Query(expr=f"60 * {errors}", legend=f"{_WHO} {{{{{ERROR}}}}}"),

@@ -102,14 +102,16 @@ def quantile(share: float, buckets: str, *labels: str) -> str:
     return f"histogram_quantile({share:g}, {total(buckets, 'le', *labels)})"
 
 
-def zero_filled(expr: str, whole: str) -> str:
+def zero_filled(expr: str, whole: str, *labels: str) -> str:
     """Return an expression with zeros where it has no series: no failure yet is a number too.
 
     Args:
         expr: the expression.
         whole: one with all series that there should be.
+        labels: the labels that both have, if the expression has more; without any, both have the same.
     """
-    return f"({expr} or 0 * {whole})"
+    missing = f"or on ({', '.join(labels)})" if labels else "or"
+    return f"({expr} {missing} 0 * {whole})"
 
 
 def ratio(part: str, whole: str) -> str:

@@ -122,7 +122,7 @@ def error_share(where: str) -> Panel:
 def errors(where: str) -> Panel:
     """Return the panel of the failures by class of exception, for each step."""
     bad, every = select(_COUNT, where, BAD), select(_COUNT, where)
-    expr = f"60 * {zero_filled(total(rate(bad), STEP, ERROR), total(rate(every), STEP))}"
+    expr = f"60 * {zero_filled(total(rate(bad), STEP, ERROR), total(rate(every), STEP), STEP)}"
     return Panel(
         title="Failures by class",
         description="Failed attempts, each minute, by the class of the exception. What to do depends on it: "
@@ -157,7 +157,7 @@ def retries(where: str, *, note: str = "", limit: tuple[Threshold, ...] = ()) ->
 def given_up(where: str) -> Panel:
     """Return the panel of the retries that were exhausted, for each step and class of exception."""
     part = total(rate(select("otflow_step_retries_exhausted_total", where)), STEP, ERROR)
-    expr = f"60 * {zero_filled(part, total(rate(select(_COUNT, where)), STEP))}"
+    expr = f"60 * {zero_filled(part, total(rate(select(_COUNT, where)), STEP), STEP)}"
     return Panel(
         title="Given up",
         description="How often, each minute, a step failed and had no retry left: its run fails, unless an error "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from otflow.dashboards import step_panels as panels
 from otflow.dashboards.links import UID_STEPS
 from otflow.dashboards.model import Column, Dashboard, Panel, Query, Row, Table, Threshold, Variable
@@ -41,11 +43,14 @@ def steps() -> Dashboard:
             Row("Is it tried again?", (panels.retries(_WHERE), panels.attempts(_WHERE), panels.outcomes(_WHERE))),
             Row(
                 "Do others wait for it?",
-                (
-                    panels.saturation_panel(_WHERE),
-                    panels.queue_wait(_WHERE),
-                    panels.queued(_WHERE),
-                    panels.in_flight(_WHERE),
+                tuple(
+                    replace(panel, width=6)
+                    for panel in (
+                        panels.saturation_panel(_WHERE),
+                        panels.queue_wait(_WHERE),
+                        panels.queued(_WHERE),
+                        panels.in_flight(_WHERE),
+                    )
                 ),
             ),
             Row("What flows between the steps?", (panels.events(_WORKFLOW), panels.state_writes(_WORKFLOW))),
@@ -70,7 +75,7 @@ def worst_steps(where: str, *labels: str, names: tuple[Column, ...] = (Column(na
     waited = grown(select("otflow_step_queue_duration_seconds_bucket", where), _RANGE)
     values = (
         (Column(name="Errors", unit="percentunit", thresholds=panels.ERRORS), ratio(failed, attempts)),
-        (Column(name="Given up", thresholds=(Threshold(1, "red"),)), zero_filled(given_up, attempts)),
+        (Column(name="Given up", thresholds=(Threshold(1, "red"),)), f"round({zero_filled(given_up, attempts)})"),
         (Column(name="Retries", unit="percentunit"), ratio(retries, attempts)),
         (Column(name="p95", unit="s"), quantile(0.95, took, *labels)),
         (Column(name="Queue p95", unit="s"), quantile(0.95, waited, *labels)),

@@ -53,7 +53,7 @@ def _numbers() -> tuple[Panel, ...]:
         ),
         number(
             "Answers",
-            total(grown(select(_COUNT, _WHERE), _RANGE)),
+            f"round({total(grown(select(_COUNT, _WHERE), _RANGE))})",
             "Waits that were over in the chosen time. Waiting runs and no answers: ask those who should answer "
             "whether the questions reach them.",
             width=6,

@@ -221,6 +221,7 @@ class Attempts:
             self.open.pop(part.invocation, None)
             if part.details is not None:
                 self._judge(part, part.details)
+                self._common.drain(finished)
             finished.append(part.finish())
         self.closing.clear()
 

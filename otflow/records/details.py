@@ -172,8 +172,6 @@ class Details(msgspec.Struct, eq=False):
             else:
                 size += self._squeeze(record, body, other, size, fitting)
         self._encode(fitting)
-        if self.pages is not None:
-            self.pages.write()
         self.last, self.end = kept[-1].seq, kept[-1].at
         kept.clear()
 
@@ -185,6 +183,8 @@ class Details(msgspec.Struct, eq=False):
                     self.note_hidden(record)
             self.texts.append(json)
             self.size += len(json) + 1
+        if self.pages is not None:
+            self.pages.write()
 
     def _emit(self, sent: EventSent) -> None:
         self.out_count += 1

@@ -82,6 +82,12 @@ class Common(msgspec.Struct):
             found[BRANCH] = self.branch
         return found
 
+    def drain(self, finished: list[SpanData]) -> None:
+        """Hand over the pages that are full."""
+        if self.pages:
+            finished += self.pages
+            self.pages = []
+
     def other(self, trace_id: int) -> int:
         """Return the id of a trace for a link to it: 0 if it is the current one."""
         return trace_id if trace_id != self.trace_id else 0

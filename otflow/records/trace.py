@@ -165,6 +165,7 @@ class RunTrace:
                 self.attempts.work(record, self.attempts.open.get(record.invocation) or self._find(record))
             case EventReceived() | EventReleased() | RetryQueued() | CheckpointTaken():
                 self._note(record)
+                self.common.drain(finished)
             case (
                 RunStarted()
                 | RunResumed()
@@ -189,8 +190,6 @@ class RunTrace:
         finished: list[SpanData] = []
         self.attempts.close(finished)
         self._close_segment(outcome, finished)
-        finished += self.common.pages
-        self.common.pages = []
         return finished
 
     def _find(self, record: OfAttempt) -> Part:
@@ -287,13 +286,11 @@ class RunTrace:
     def _settle(self, finished: list[SpanData], seq: int) -> None:
         """Finish what ends with the batch."""
         self.attempts.close(finished)
-        if self._ending:
-            if self.ended and self.segment is not None:
-                self.segment.more().extra[SEQ_LAST] = seq
-            self._close_segment(self._ending, finished)
-        if self.common.pages:
-            finished += self.common.pages
-            self.common.pages = []
+        if not self._ending:
+            return
+        if self.ended and self.segment is not None:
+            self.segment.more().extra[SEQ_LAST] = seq
+        self._close_segment(self._ending, finished)
 
     def _close_segment(self, outcome: str, finished: list[SpanData]) -> None:
         segment = self.segment
@@ -305,6 +302,7 @@ class RunTrace:
         segment.outcome = outcome
         details.crashed = outcome == CRASHED
         finished.append(segment.finish())
+        self.common.drain(finished)
         self._pending.clear()
         self.segment = None
         self.paused = outcome == PAUSED

@@ -30,26 +30,25 @@ from otflow.events import (
     Event,
     StartEvent,
 )
-from otflow.records.body import Body, Redact
+from otflow.records.body import Body
 from otflow.records.record import (
     About,
     StepStarted,
 )
-from otflow.redaction import Redactor
 from otflow.runtime.attempt import Attempt
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock
 from otflow.runtime.crew import Crew
 from otflow.runtime.driver import Driver, Ending
 from otflow.runtime.gathering import collect, wait
+from otflow.runtime.origin import find_place, name_sender
 from otflow.runtime.outcome import conclude
 from otflow.runtime.stream import EventStream
+from otflow.runtime.telling import Veils
 
 __all__ = ["LocalRun"]
 
 T = TypeVar("T")
-
-_KEPT_VEILS = 1024  # paths of the state
 
 
 class LocalRun:
@@ -81,6 +80,7 @@ class LocalRun:
         self._on_done = on_done
         self.ahead: Callable[[], Input] | None = None  # gives what it is to begin with, while it waits for a slot
         self._parent = ""  # the span that it stands under
+        self.about: About | None = None  # what it belongs to
         self._early: list[Callable[[], object]] = []
         self._thread = get_ident()
         self._loop = asyncio.get_running_loop()
@@ -93,20 +93,11 @@ class LocalRun:
         driver.on_done = self._done
         self._state = driver.state
         self._dispatcher, self._feed, self._now = dispatcher, driver.feed, driver.now
-        self._redact = driver.redact
-        self._veils: dict[str, Redact] = {}  # what redacts the values at each path of the state
+        self._veils = Veils(driver.redact, context) if driver.redact is not None else None
 
     # ---------------------------------------------------------------- beginning and end
 
-    def start(
-        self,
-        event: StartEvent,
-        *,
-        timeout: float | None,
-        stepwise: bool,
-        carried: Body | None,
-        about: About | None = None,
-    ) -> None:
+    def start(self, event: StartEvent, *, timeout: float | None, stepwise: bool, carried: Body | None) -> None:
         """Begin with a start event."""
         driver = self.driver
         driver.leave = driver.dispatcher.join(driver)
@@ -126,7 +117,7 @@ class LocalRun:
             started.run if started is not None else "",
             started.invocation if started is not None else 0,
             carried,
-            about,
+            self.about,
         )
         if (records := begin(self._state, input)) is not None:
             driver.act(records)
@@ -186,7 +177,7 @@ class LocalRun:
             body.fix()
         if not isinstance(attempt, Attempt) or attempt.run is not self:
             if not _is_stale(self, attempt):
-                self._later(self._receive, event, key, body, step or "", self._sender())
+                self._later(self._receive, event, key, body, step or "", name_sender(driver, self._parent))
         elif get_ident() != self._thread:
             self._later(self._send, attempt.started, key, body, step or "")
         elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
@@ -199,18 +190,11 @@ class LocalRun:
         if started.invocation in self._state.running:
             self._feed(Send(self._now(), started.invocation, key, body, step))
         else:  # a task that outlived its step
-            self._feed(Receive(self._now(), key, body, step, 0, self._sender()))
+            self._feed(Receive(self._now(), key, body, step, 0, name_sender(self.driver, self._parent)))
 
     def _receive(self, event: Event, key: str, body: Body, step: str, sender: str) -> None:
         held = next((seq for seq, sent in self._state.held.items() if sent.body.live is event), 0)
         self._feed(Receive(self._now(), key, body, step, held, sender))
-
-    def _sender(self) -> str:
-        """Name the span in which the outside sends something, unless the run stands under it anyway."""
-        if not self._dispatcher.scopes:
-            return ""
-        sender = self._dispatcher.origin()
-        return sender if sender != self._parent else ""
 
     def write_stream(self, event: Event) -> None:
         """Write an event to the stream."""
@@ -237,8 +221,8 @@ class LocalRun:
         """Record that the state was written; the value `DELETED` means that there is none any more."""
         attempt, dispatcher, state = CURRENT.get(), self._dispatcher, self._state
         id = attempt.started.invocation if type(attempt) is Attempt and attempt.run is self else 0
-        redact = self._redact
-        body = Body(value, None, redact if redact is None else self._veils.get(path) or self._veil(path, redact))
+        veils = self._veils
+        body = Body(value, None, None if veils is None else veils.known.get(path) or veils.find(path))
         if dispatcher.listening and type(value) is not str:
             body.fix()
         if value is DELETED:
@@ -249,13 +233,6 @@ class LocalRun:
             record = write_state(state, self._now(), id, path, body)
             if dispatcher.listening or self.driver.taps:
                 self.driver.commit_one(record)
-
-    def _veil(self, path: str, redact: Redactor) -> Redact:
-        """Find out what redacts the values at a path of the state."""
-        veil = redact.at(path, self.context.store.current) or redact
-        if "." not in path and len(self._veils) < _KEPT_VEILS:  # what lies deeper may come to be another thing
-            self._veils[path] = veil
-        return veil
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""
@@ -298,11 +275,8 @@ class LocalRun:
         leftovers = pack(carry_out(state))
         if state.ended is not None and state.ended.how not in ("cancelled", "timed out"):
             return None, leftovers, ()
-        if get_ident() == self._thread:
-            self.driver.backlog.catch_up()  # so that whoever follows the run knows where it stands
-        trace = self._dispatcher.locate(self.run_id, self._now()) if self._dispatcher.scopes else None
         unread = [(self.blueprint.key(type(e)), Body(e)) for e in self.stream.unread()]
-        return save(state, trace), leftovers, unread
+        return save(state, find_place(self.driver, self._thread)), leftovers, unread
 
     # ---------------------------------------------------------------- threads
 

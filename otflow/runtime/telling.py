@@ -1,4 +1,4 @@
-"""Telling: what may be told of data that was saved, and of what a run inherits.
+"""Telling: what may be told of data that was saved, of what a run inherits, and of what it writes.
 
 Such data knows events by the names of their types only. The classes say which fields are secret, so an event is made
 again before anyone is told of it; one whose class cannot be found, or refuses the data, is not told at all.
@@ -7,16 +7,20 @@ again before anyone is told of it; one whose class cannot be found, or refuses t
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import msgspec
 
+from otflow.context.context import Context
 from otflow.core.snapshot import Leftovers, tell_event, tell_saved
-from otflow.records.body import Body
+from otflow.records.body import Body, Redact
 from otflow.records.record import About
 from otflow.redaction import HIDE, Redactor
 from otflow.runtime.blueprint import Blueprint
 
-__all__ = ["tell_about", "tell_leftovers", "tell_snapshot"]
+__all__ = ["Veils", "tell_about", "tell_leftovers", "tell_snapshot"]
+
+_KEPT = 1024  # paths of the state
 
 
 def tell_snapshot(blueprint: Blueprint, redact: Redactor | None, data: bytes) -> Body:
@@ -43,6 +47,30 @@ def tell_about(redact: Redactor | None, about: About | None) -> About | None:
         return about
     body = about.metadata
     return msgspec.structs.replace(about, metadata=Body(body.live, body.whole, redact))
+
+
+class Veils:
+    """What redacts the values that are written into a state, by their paths.
+
+    Args:
+        redact: what redacts the payloads of the run.
+        context: has the state.
+
+    Attributes:
+        known: what was found before.
+    """
+
+    def __init__(self, redact: Redactor, context: Context[Any]) -> None:
+        self.known: dict[str, Redact] = {}
+        self._redact = redact
+        self._context = context
+
+    def find(self, path: str) -> Redact:
+        """Find out what redacts the values at a path."""
+        veil = self._redact.at(path, self._context.store.current) or self._redact
+        if "." not in path and len(self.known) < _KEPT:  # what lies deeper may come to be another thing
+            self.known[path] = veil
+        return veil
 
 
 class _Teller:

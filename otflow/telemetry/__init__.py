@@ -28,7 +28,7 @@ def wire() -> None:
     """See to it that a run that starts now is watched as the user wishes. Called when a run starts."""
     if not _wiring.settled:
         with _wiring.lock:
-            _wiring.settle()
+            _wiring.settle_for_run()
 
 
 def status() -> Status | None:

@@ -24,6 +24,14 @@ __all__ = ["Choices", "Folder", "OwnMeters", "check_choices", "find_meters", "fi
 
 _SDK = "opentelemetry.sdk.trace"
 _MAX_PORT = 65535
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "service_name": ((str,), "a text"),
+    "spool": ((str, os.PathLike), "the path of a folder"),
+    "payload_store": ((str, os.PathLike, PayloadStore), "the path of a folder, or an otflow.payload_store.PayloadStore"),
+    "metrics": ((bool,), "True or False"),
+    "prometheus_host": ((str,), "an address such as '127.0.0.1'"),
+}
+"""What some arguments have to be."""
 _DEPTH = 3  # providers that wrap another one, as that of logfire
 
 Folder = str | os.PathLike[str]
@@ -110,8 +118,13 @@ def _find_faults(choices: Choices) -> Iterator[str]:
     yield from _find_wrong_content(choices)
     for name, most in (("memory", 1 << 40), ("max_block", 3600), ("exit_timeout", 3600)):
         number = getattr(choices, name)
-        if number is not None and not (isinstance(number, int | float) and 0 <= number <= most):
+        right = isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= most
+        if number is not None and not right:
             yield f"configure({name}={number!r}): use a number from 0 to {most}."
+    for name, (kinds, what) in _KINDS.items():
+        value = getattr(choices, name)
+        if value is not None and not isinstance(value, kinds):
+            yield f"configure({name}={value!r}): use {what}."
     if choices.dispatcher is not None and not isinstance(choices.dispatcher, Dispatcher):
         yield (
             f"configure(dispatcher={choices.dispatcher!r}): this is no dispatcher; pass an "

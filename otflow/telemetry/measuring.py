@@ -77,6 +77,7 @@ def _serve(
 
     if is_wanted():
         shared = SharedCells(drops, frozenset(wanted.opt_in))
+        ends.callback(shared.close)
         ends.callback(attach(dispatcher, shared))
     host = choices.prometheus_host if choices.prometheus_port else wanted.prometheus_host
     try:

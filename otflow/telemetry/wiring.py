@@ -85,6 +85,17 @@ class Wiring:
             return False
         return self._wrapper is None or find_sdk(self._wrapper) is self.spans.provider
 
+    def settle_for_run(self) -> None:
+        """Do so for a run, which goes on whatever stands in the environment."""
+        for _ in range(2):  # what does not depend on the provider is attached once, and may be what failed
+            try:
+                self.settle()
+            except Exception as error:  # a port that is taken, a package that does not work
+                _log.warning("What the environment asks for cannot be done: %s", error)
+            else:
+                return
+        self._known = getattr(trace, "_TRACER_PROVIDER", _UNKNOWN)
+
     def settle(self) -> None:
         """See to it that everything is attached that should be."""
         if not self._ready:

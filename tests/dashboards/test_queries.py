@@ -132,6 +132,7 @@ def test_phrases() -> None:
     assert quantile(0.95, "m", "a") == "histogram_quantile(0.95, sum by (le, a) (m))"
     assert quantile(0.5, "m") == "histogram_quantile(0.5, sum by (le) (m))"
     assert zero_filled("a", "b") == "(a or 0 * b)"
+    assert zero_filled("a", "b", "c", "d") == "(a or on (c, d) 0 * b)"
     assert ratio("a", "b") == "(a or 0 * b) / (b > 0)"
 
 

@@ -22,7 +22,7 @@ def unique(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
-def wait_for(question: Callable[[], T], patience: float = 60.0) -> T:
+def wait_for(question: Callable[[], T], patience: float = 180.0) -> T:
     """Ask until the answer is true in the sense of Python, and give it; fail when `patience` seconds are over.
 
     A server that cannot answer yet, or says that what is asked for is not there, is asked again.
@@ -45,7 +45,7 @@ def wait_for(question: Callable[[], T], patience: float = 60.0) -> T:
     return answers[0]
 
 
-def wait_for_spans(question: Callable[[], Iterable[dict] | None], number: int, patience: float = 60.0) -> list[dict]:
+def wait_for_spans(question: Callable[[], Iterable[dict] | None], number: int, patience: float = 180.0) -> list[dict]:
     """Ask for spans until there are as many as are expected, or more; spans of a trace come one after another."""
 
     def ask() -> list[dict]:

@@ -45,9 +45,9 @@ def address(url: str) -> str:
     return url.removeprefix("http://")
 
 
-def plan_sampler(work: Path, jaeger: Jaeger, phoenix: Phoenix) -> tuple[Plan, Collector]:
+def plan_sampler(work: Path, jaeger: Jaeger, phoenix: Phoenix, **more: str) -> tuple[Plan, Collector]:
     """Plan a sampler that decides quickly, and keeps nothing without a reason."""
-    settings = {**QUICK, "COLLECTOR_JAEGER": address(jaeger.otlp_grpc), "COLLECTOR_PHOENIX": phoenix.url}
+    settings = {**QUICK, **more, "COLLECTOR_JAEGER": address(jaeger.otlp_grpc), "COLLECTOR_PHOENIX": phoenix.url}
     return plan_collector(work, "production-sampler", find_free_ports(5), settings)
 
 
@@ -128,8 +128,8 @@ def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Ja
 
 
 async def test_what_comes_late_follows_the_decision(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
-    """Spans that come after their trace was decided about are kept or dropped as it was."""
-    plan, sampler = plan_sampler(work, jaeger, phoenix)
+    """Spans that come after their trace was decided about are kept or dropped as it was, even if others came between."""
+    plan, sampler = plan_sampler(work, jaeger, phoenix, COLLECTOR_TRACES_IN_MEMORY="2")
     start(plan)
     service = unique("late")
     with provider(sampler.otlp_http, service) as made:
@@ -142,6 +142,10 @@ async def test_what_comes_late_follows_the_decision(work: Path, start: Start, ja
         made.force_flush()
         wait_for(lambda: read_jaeger(jaeger, service))
         wait_for(lambda: count_dropped(sampler) == 1)
+        make_trace(tracer)
+        make_trace(tracer)
+        made.force_flush()
+        wait_for(lambda: count_dropped(sampler) == 3)  # and nothing is in memory any more of those before
         for span in late.values():
             span.set_attribute("otflow.outcome", "ok")
             span.end()

@@ -280,6 +280,26 @@ async def test_redacted_keys():
     assert "otflow.payload.truncated" not in attributes
 
 
+async def test_redacted_keys_of_a_plain_step():
+    """A step that does nothing but take and return an event names what is hidden in either of them."""
+
+    class Takes(Workflow):
+        @step
+        async def begin(self, ev: Login) -> StopEvent:
+            return StopEvent(result=1)
+
+    class Gives(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> Done:
+            return Done()
+
+    for kind, keys in ((Takes, ("pin",)), (Gives, ("password",))):
+        house = House()
+        await kind(dispatcher=house.dispatcher).run()
+        house.end()
+        assert house.step("begin").attributes["otflow.payload.redacted_keys"] == keys
+
+
 async def test_spans_are_those_of_the_records():
     """What spans say can be made again from records that were written down, hidden parts and all."""
     house = House()

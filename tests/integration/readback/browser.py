@@ -40,7 +40,9 @@ def crop_picture(chromium: Path, file: Path, area: tuple[int, int, int, int]) ->
     left, top, width, height = area
     page = file.with_suffix(".html")
     style = f"display:block; margin:-{top}px 0 0 -{left}px"
-    page.write_text(f'<body style="margin:0; overflow:hidden"><img style="{style}" src="{file.name}">', encoding="utf-8")
+    page.write_text(
+        f'<body style="margin:0; overflow:hidden"><img style="{style}" src="{file.name}">', encoding="utf-8"
+    )
     take_picture(chromium, page.as_uri(), file, width, height)
     page.unlink()
 
