@@ -6,11 +6,9 @@ nothing of its parent's. What is sent is not traced itself. It knows batches and
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from threading import Event, RLock, Thread
 from typing import assert_never
 
@@ -18,6 +16,7 @@ from opentelemetry import context
 
 from otflow.pipeline.buffer import Batch, Buffer
 from otflow.pipeline.encoding import Origin, encode_request
+from otflow.pipeline.losses import Losses
 from otflow.pipeline.partial import split_request
 from otflow.pipeline.spool import Spool, Taken
 from otflow.pipeline.tally import Status
@@ -25,23 +24,11 @@ from otflow.pipeline.target import Answer, Limits, Refused, Retry, Sender, Sent,
 
 __all__ = ["Exporter", "Status"]
 
-_log = logging.getLogger("otflow.telemetry")
 _FIRST_DELAY, _MAX_DELAY = 0.2, 5.0  # seconds
 _LONGEST_WISH = 30.0  # seconds that a receiver may ask for
 _BRAKE = 0.05  # seconds for which a run stands back, between two turns, when the memory is nearly full
 _LAST_TRIES = 3  # requests in a row, the last of them at the end, after which there is no more hope
 _RARELY = 60.0  # seconds between two looks for files that other processes have left
-_REASONS = {
-    "closed": "came after the end",
-    "exit": "could not be sent in time",
-    "full": "found no room in memory",
-    "refused": "were refused",
-    "rejected": "were rejected",
-    "spool_full": "found no room in the spool",
-    "too_large": "were too large",
-    "unencodable": "could not be encoded",
-}
-"""What becomes of spans that are lost."""
 _QUIET = (  # for the instrumentations of the libraries that send; the plain texts are what older ones look for
     context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001  they have no other name
     context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # noqa: SLF001
@@ -84,7 +71,7 @@ class Exporter:
         self._flying: list[Batch] = []  # what was taken out of memory, and nothing is known of yet
         self._stop, self._end = Event(), Event()
         self._deadline = float("inf")  # when the last request has to be over
-        self._told: set[str] = set()
+        self._losses = Losses(self.buffer.tally, self._place)
         self._failures = 0  # requests in a row that were not taken
         self._next_try = 0.0  # until then it is of no use to ask the receiver again
         self._hopeless = False
@@ -151,10 +138,7 @@ class Exporter:
                 for batch in (*self._flying, *self.buffer.drain()):
                     self._keep(batch, encode_request(batch.groups))
         self.buffer.tally.close("exit")
-        status = self.status()
-        if status.dropped:
-            reasons = ", ".join(f"{spans} {_REASONS[reason]}" for reason, spans in sorted(status.dropped.items()))
-            self._tell("end", "Of %d spans for %s these are lost: %s.", status.accepted, self._place, reasons)
+        self._losses.sum_up()
 
     # ---------------------------------------------------------------- the thread
 
@@ -189,7 +173,7 @@ class Exporter:
                 rest = self._settle(answer, first, request)
                 flying[:1] = rest
             if rest == [first] and not self._wait():
-                self._lose("exit", sum(each.spans for each in flying), "there was no time left")
+                self._losses.add("exit", sum(each.spans for each in flying), "there was no time left")
                 flying.clear()
 
     def _wait(self) -> bool:
@@ -205,14 +189,14 @@ class Exporter:
                 rejected = max(0, min(rejected, batch.spans))
                 self.buffer.tally.settle(sent=batch.spans - rejected)
                 if rejected:
-                    self._lose("rejected", rejected, reason)
+                    self._losses.add("rejected", rejected, reason)
             case Refused(reason=reason):
-                self._lose("refused", batch.spans, reason)
+                self._losses.add("refused", batch.spans, reason)
             case TooLarge(reason=reason):
                 self.buffer.shrink(len(request))
                 if batch.spans > 1:
                     return batch.halve()
-                self._lose("too_large", 1, reason)
+                self._losses.add("too_large", 1, reason)
             case Retry():
                 if self._spool is None:
                     return [batch]
@@ -227,7 +211,7 @@ class Exporter:
             self._files = True
             self.buffer.tally.settle(spooled=batch.spans)
         else:
-            self._lose("spool_full", batch.spans, "the spool is full, or cannot be written")
+            self._losses.add("spool_full", batch.spans, "the spool is full, or cannot be written")
 
     def _send(self, request: bytes) -> Answer:
         """Ask the receiver, unless it is known to be of no use yet."""
@@ -259,20 +243,7 @@ class Exporter:
         self._next_try = time.monotonic() + delay
         self.buffer.report(away=True)
         where = "in files" if self._spool is not None else f"up to {self._limits.memory >> 20} MiB, then dropped"
-        self._tell("away", "%s does not take spans (%s). They are kept, %s.", self._place, answer.reason, where)
-
-    def _lose(self, loss: str, spans: int, reason: str, settle: Callable[..., None] | None = None) -> None:
-        (settle or self.buffer.tally.settle)(lost=spans, reason=loss)
-        if loss != "exit":  # which is said at the end
-            text = "%d spans for %s %s (%s). Further ones are only counted."
-            self._tell(loss, text, spans, self._place, _REASONS[loss], reason)
-
-    def _tell(self, what: str, text: str, *arguments: object) -> None:
-        """Write a line to the log, once for each kind of trouble."""
-        if what not in self._told:
-            self._told.add(what)
-            with suppress(Exception):  # filters and handlers are not ours
-                _log.warning(text, *arguments)
+        self._losses.tell("away", "%s does not take spans (%s). They are kept, %s.", self._place, answer.reason, where)
 
     # ---------------------------------------------------------------- what lies in files
 
@@ -301,14 +272,14 @@ class Exporter:
                 rejected = max(0, min(rejected, taken.spans))
                 settle(sent=taken.spans - rejected)
                 if rejected:
-                    self._lose("rejected", rejected, reason, settle)
+                    self._losses.add("rejected", rejected, reason, settle)
             case TooLarge(reason=reason):
                 kept = spool.split(taken, split_request(taken.request))
                 settle(spooled=kept)
                 if kept < taken.spans:
-                    self._lose("too_large", taken.spans - kept, reason, settle)
+                    self._losses.add("too_large", taken.spans - kept, reason, settle)
             case Refused(reason=reason):
-                self._lose("refused", taken.spans, reason, settle)
+                self._losses.add("refused", taken.spans, reason, settle)
             case _:
                 assert_never(answer)
         spool.done(taken.path)

@@ -241,7 +241,7 @@ class LocalRun:
             raise ContextStateError("collect_events() of a running context can be called only inside a step.")
         if get_ident() == self._thread:
             return collect(self.driver, attempt.started, event, expected, buffer)
-        return self._ask(partial(collect, self.driver, attempt.started, event, expected, buffer))
+        return _ask(self._loop, partial(collect, self.driver, attempt.started, event, expected, buffer))
 
     async def wait(
         self,
@@ -290,18 +290,19 @@ class LocalRun:
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _ask(self, call: Callable[[], T]) -> T:
-        """Call in the thread of the loop from another one, and wait for the answer."""
-        answer: Future[T] = Future()
 
-        def ask() -> None:
-            try:
-                answer.set_result(call())
-            except Exception as error:  # it is raised where the question came from
-                answer.set_exception(error)
+def _ask(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
+    """Call in the thread of the loop from another one, and wait for the answer."""
+    answer: Future[T] = Future()
 
-        self._loop.call_soon_threadsafe(ask)
-        return answer.result()
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:  # it is raised where the question came from
+            answer.set_exception(error)
+
+    loop.call_soon_threadsafe(ask)
+    return answer.result()
 
 
 def _is_stale(run: LocalRun, attempt: object) -> bool:

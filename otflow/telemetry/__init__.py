@@ -100,7 +100,8 @@ def configure(
         tracer_provider: a `TracerProvider` of the OpenTelemetry SDK, or a `NoOpTracerProvider` for no spans at all;
             default: `endpoint`, else the global provider, else what the OTEL_* variables ask for.
         meter_provider: gets the metrics by its instruments; default: the global one of the SDK, if metrics are wanted.
-        logger_provider: gets the log records; default: one of otflow's own, if `logs` are wanted.
+        logger_provider: gets the log records; default, if `logs` are wanted: the global one if
+            someone installed it and no `endpoint` is given, else one of otflow's own.
         endpoint: the base URL of an OTLP receiver, such as "http://localhost:4318", for otflow's own way out.
         protocol: "http/protobuf" or "grpc"; default: what the environment says, else "http/protobuf".
         headers: sent with each request to the endpoint, for example for authentication.

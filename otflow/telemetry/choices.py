@@ -27,7 +27,10 @@ _MAX_PORT = 65535
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "service_name": ((str,), "a text"),
     "spool": ((str, os.PathLike), "the path of a folder"),
-    "payload_store": ((str, os.PathLike, PayloadStore), "the path of a folder, or an otflow.payload_store.PayloadStore"),
+    "payload_store": (
+        (str, os.PathLike, PayloadStore),
+        "the path of a folder, or an otflow.payload_store.PayloadStore",
+    ),
     "metrics": ((bool,), "True or False"),
     "prometheus_host": ((str,), "an address such as '127.0.0.1'"),
 }

@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from opentelemetry._logs import LoggerProvider, get_logger_provider
+from opentelemetry._logs._internal import ProxyLoggerProvider  # nothing public tells that none is installed
+
 from otflow.dispatcher import Dispatcher
 from otflow.logs import add_ids, attach_handler
 from otflow.redaction import Redactor
@@ -31,14 +34,20 @@ def _is_telling(choices: Choices, wanted: Environment) -> bool:
 
 
 def _is_sent(choices: Choices, wanted: Environment) -> bool:
-    if choices.logs is None:
-        return choices.logger_provider is not None or "otlp" in wanted.logs
+    if choices.logs is None:  # who installed a provider has decided what comes to it
+        return choices.logger_provider is not None or ("otlp" in wanted.logs and _find_installed() is None)
     return choices.logs is not False
+
+
+def _find_installed() -> LoggerProvider | None:
+    """Find the global logger provider, if someone installed one."""
+    provider = get_logger_provider()
+    return None if isinstance(provider, ProxyLoggerProvider) else provider
 
 
 def _send(ends: ExitStack, choices: Choices, dispatcher: Dispatcher) -> None:
     level = logging.INFO if choices.logs is None or choices.logs is True else int(choices.logs)
-    provider = choices.logger_provider
+    provider = choices.logger_provider or (None if choices.endpoint else _find_installed())
     if provider is None:
         from otflow.logs.provider import build_provider
         from otflow.telemetry.tracing import describe_service

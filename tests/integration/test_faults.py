@@ -229,7 +229,9 @@ def test_it_is_killed_and_comes_back(bare: Report, tmp_path: Path, way: str) -> 
 
 
 COLLECTOR = {
-    "receivers": {"otlp": {"protocols": {"http": {"endpoint": "127.0.0.1:{http}"}, "grpc": {"endpoint": "127.0.0.1:{grpc}"}}}},
+    "receivers": {
+        "otlp": {"protocols": {"http": {"endpoint": "127.0.0.1:{http}"}, "grpc": {"endpoint": "127.0.0.1:{grpc}"}}}
+    },
     "extensions": {
         "health_check": {"endpoint": "127.0.0.1:{health}"},
         "file_storage": {"directory": "{folder}/queue", "create_directory": True},
@@ -251,7 +253,9 @@ COLLECTOR = {
 }
 
 
-def plan(tool: Callable[[str], Path], folder: Path, exporter: str, keeper: str = "http://127.0.0.1:9") -> tuple[Plan, dict[str, int]]:
+def plan(
+    tool: Callable[[str], Path], folder: Path, exporter: str, keeper: str = "http://127.0.0.1:9"
+) -> tuple[Plan, dict[str, int]]:
     """Plan a real collector that hands spans to one exporter."""
     http, grpc, health = find_free_ports(3)
     folder.mkdir(parents=True, exist_ok=True)

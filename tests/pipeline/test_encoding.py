@@ -96,7 +96,11 @@ statuses = st.sampled_from([Status(StatusCode.UNSET), Status(StatusCode.OK)]) | 
 )
 resources = st.builds(Resource, st.dictionaries(keys, texts | numbers, max_size=3), texts)
 scopes = st.builds(
-    InstrumentationScope, texts, st.none() | texts, st.none() | texts, st.dictionaries(keys, texts | numbers, max_size=2)
+    InstrumentationScope,
+    texts,
+    st.none() | texts,
+    st.none() | texts,
+    st.dictionaries(keys, texts | numbers, max_size=2),
 )
 
 
@@ -107,7 +111,9 @@ def cut(items: list[object]) -> BoundedList[object]:
     return kept
 
 
-def spans_from(resource: st.SearchStrategy[Resource], scope: st.SearchStrategy[object]) -> st.SearchStrategy[ReadableSpan]:
+def spans_from(
+    resource: st.SearchStrategy[Resource], scope: st.SearchStrategy[object]
+) -> st.SearchStrategy[ReadableSpan]:
     """Make spans of one of these resources and scopes."""
     return st.builds(
         ReadableSpan,
@@ -148,7 +154,27 @@ def span_with(**facts: object) -> ReadableSpan:
     return ReadableSpan(**{**given, **facts})
 
 
-LENGTHS = [0, 1, 126, 127, 128, 999, 1000, 2999, 3000, 4085, 4086, 4087, 4088, 4095, 4096, 16_383, 16_384, 70_000, 1 << 21]
+LENGTHS = [
+    0,
+    1,
+    126,
+    127,
+    128,
+    999,
+    1000,
+    2999,
+    3000,
+    4085,
+    4086,
+    4087,
+    4088,
+    4095,
+    4096,
+    16_383,
+    16_384,
+    70_000,
+    1 << 21,
+]
 
 
 @pytest.mark.parametrize("letter", "xü€😀")
@@ -356,7 +382,14 @@ class Stateful(Sampler):
 
 
 BIG = '"ä\\\\€' * 20_000
-PAYLOADS = {"short": "tea", "unicode": "日本 \x00 ü", "3000": "x" * 2990, "4000": "x" * 4085, "big": BIG, "half": SURROGATE}
+PAYLOADS = {
+    "short": "tea",
+    "unicode": "日本 \x00 ü",
+    "3000": "x" * 2990,
+    "4000": "x" * 4085,
+    "big": BIG,
+    "half": SURROGATE,
+}
 FLOWS = (Plain, Fan, Stubborn, Hopeless, Talking, Flooding, Outer)
 PROVIDERS = {
     "default": {},

@@ -176,8 +176,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tls_over_http(certificate: Path) -> None:
     """A receiver is trusted whose certificate was named; another one gets nothing, and may be mended."""
     with receiving(certificate) as receiver:
-        trusting, wary = HttpSender(Target(receiver.endpoint, certificate=str(certificate))), HttpSender(
-            Target(receiver.endpoint)
+        trusting, wary = (
+            HttpSender(Target(receiver.endpoint, certificate=str(certificate))),
+            HttpSender(Target(receiver.endpoint)),
         )
         assert trusting.send(REQUEST, 10.0) == Sent()
         answer = wary.send(REQUEST, 10.0)

@@ -13,7 +13,9 @@ HERE = "http://localhost:4318"
 
 def read(**variables: str) -> Environment:
     """Read variables; E_ stands for OTEL_EXPORTER_OTLP_."""
-    return read_environment({name.replace("E_", OTLP, 1) if name.startswith("E_") else name: value for name, value in variables.items()})
+    return read_environment(
+        {name.replace("E_", OTLP, 1) if name.startswith("E_") else name: value for name, value in variables.items()}
+    )
 
 
 def test_nothing_is_asked_for() -> None:

@@ -110,9 +110,7 @@ async def test_no_traces(monkeypatch: pytest.MonkeyPatch, settings: dict[str, st
         assert default_dispatcher.patient == ()
 
 
-async def test_an_exporter_that_is_not_there(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_exporter_that_is_not_there(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """An exporter that nobody has is said once, and the others work."""
     with receiving() as receiver:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", base(receiver))
