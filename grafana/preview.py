@@ -69,7 +69,8 @@ def colour_of(value: float, steps: Iterable[Json]) -> str:
 
 def text(x: float, y: float, words: str, *, size: int = 12, colour: str = "#ccccdc", anchor: str = "start") -> str:
     """Write words."""
-    return f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'
+    place = f'x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"'
+    return f'<text {place} font-size="{size}" fill="{colour}">{escape(words)}</text>'
 
 
 def name_of(target: Json, labels: Json) -> str:
@@ -162,7 +163,8 @@ def draw_lines(panel: Json, answers: list, width: int, height: int) -> Iterator[
         yield text(left - 6, y + 4, show(top * share, defaults["unit"]), size=10, anchor="end", colour="#9fa7b3")
     for limit in (limit for limit in limits if limit <= top):
         y, colour = base - tall * limit / top, colour_of(limit, defaults["thresholds"]["steps"])
-        yield f'<line x1="{left}" x2="{left + room}" y1="{y:.0f}" y2="{y:.0f}" stroke="{colour}" stroke-dasharray="6 4"/>'
+        place = f'x1="{left}" x2="{left + room}" y1="{y:.0f}" y2="{y:.0f}"'
+        yield f'<line {place} stroke="{colour}" stroke-dasharray="6 4"/>'
     x = 8.0
     for place, (name, values) in enumerate(series):
         colour = fixed.get(name, COLOURS[place % len(COLOURS)])
@@ -174,7 +176,7 @@ def draw_lines(panel: Json, answers: list, width: int, height: int) -> Iterator[
             x += 24 + 6 * len(name)
 
 
-def draw_heat(panel: Json, answers: list, width: int, height: int) -> Iterator[str]:
+def draw_heat(_panel: Json, answers: list, width: int, height: int) -> Iterator[str]:
     """Draw how many observations lie between two bounds, over time."""
     bounds = sorted((float(each["metric"]["le"]), dict(each["values"])) for _, found in answers for each in found)
     moments = sorted({moment for _, values in bounds for moment in values})
@@ -206,7 +208,8 @@ def draw_bars(panel: Json, answers: list, width: int, height: int) -> Iterator[s
     for row, (name, value) in enumerate(rows):
         y, colour = 30 + row * tall, colour_of(value, defaults["thresholds"]["steps"])
         yield text(8, y + tall / 2 + 4, name, size=11)
-        yield f'<rect x="110" y="{y + 3:.0f}" width="{(width - 190) * value / top:.0f}" height="{tall - 6:.0f}" fill="{colour}"/>'
+        long = (width - 190) * value / top
+        yield f'<rect x="110" y="{y + 3:.0f}" width="{long:.0f}" height="{tall - 6:.0f}" fill="{colour}"/>'
         yield text(width - 8, y + tall / 2 + 4, show(value, defaults["unit"]), anchor="end", colour=colour)
 
 

@@ -19,8 +19,8 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from otflow.records.identity import Whereabouts
-from otflow.redaction import DEFAULT, Redactor
 from otflow.records.record import Record, StepStarted
+from otflow.redaction import DEFAULT, Redactor
 
 __all__ = ["Dispatcher", "Live", "Load", "Locator", "Scope", "Sink", "StepLoad", "default_dispatcher"]
 

@@ -1,7 +1,8 @@
 """What waits to be sent: encoded spans within bounded memory, and what happens to those for which there is no room.
 
-As long as the receiver answers, whoever brings a span is held back until there is room, for a bounded time; otherwise
-the span is dropped, and counted. One thread takes the batches out. It knows bytes and their origin, and nobody outside.
+As long as someone empties it (a receiver that answers, or files), whoever brings a span is held back until there is
+room, for a bounded time; otherwise the span is dropped, and counted. One thread takes the batches out. It knows bytes
+and their origin, and nobody outside.
 """
 
 from __future__ import annotations
@@ -47,14 +48,16 @@ class Buffer:
     Args:
         limits: how much may wait.
         now: seconds of a clock that only goes forward.
+        spooled: whether what a receiver does not take goes into files, so that there will be room all the same.
 
     Attributes:
         tally: what became of the spans that it was given.
         away: whether the receiver did not take the last request.
     """
 
-    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, now: Callable[[], float], *, spooled: bool = False) -> None:
         self._limits = limits
+        self._spooled = spooled
         self._now = now
         # the garbage collector may end a span of someone's while this very thread is in here
         self._lock = RLock()
@@ -125,19 +128,13 @@ class Buffer:
         for origin, span in spans:
             self.put(origin, span)
 
-    def refuse(self, reason: str) -> None:
-        """Count a span that is lost before it could be added."""
-        with self._lock:
-            self.tally.accepted += 1
-            self.tally.dropped[reason] += 1
-
     def _find_room(self, size: int) -> bool:
         """Wait until half of the memory is free; tell whether there is room for a span."""
         if size > self._limits.memory:  # there never will be
             return False
         give_up = self._now() + self._limits.max_block
         while not self._has_room(size):
-            if self.away or self._shedding or self._closed or get_ident() == self._taker:
+            if self._is_stuck or self._shedding or self._closed or get_ident() == self._taker:
                 return False
             until = min(self._held_until or give_up, give_up)
             self._held_until = until  # whoever comes later gives up with those who wait
@@ -159,9 +156,14 @@ class Buffer:
         return few and self._bytes <= limits.memory // _HALF
 
     @property
+    def _is_stuck(self) -> bool:
+        """Whether nobody empties the memory."""
+        return self.away and not self._spooled
+
+    @property
     def pressed(self) -> float:
-        """How scarce the second half of the memory is, from 0 to 1, while a receiver that answers empties it."""
-        if self.away or self._shedding or not self._bytes:
+        """How scarce the second half of the memory is, from 0 to 1, while someone empties it."""
+        if self._is_stuck or self._shedding or not self._bytes:
             return 0.0
         return max(0.0, _HALF * self._bytes / self._limits.memory - 1)
 
@@ -225,10 +227,10 @@ class Buffer:
             self._room.notify_all()
 
     def report(self, *, away: bool) -> None:
-        """Note whether the receiver took the last request; nobody is held back for one that does not."""
+        """Note whether the receiver took the last request; nobody is held back for one that does not, without files."""
         with self._lock:
             self.away = away
-            if away and self._held_until:
+            if self._is_stuck and self._held_until:
                 self._held_until = 0.0
                 self._room.notify_all()
 

@@ -64,7 +64,7 @@ class Exporter:
         self._begin()
 
     def _begin(self) -> None:
-        self.buffer = Buffer(self._limits, time.monotonic)
+        self.buffer = Buffer(self._limits, time.monotonic, spooled=self._spool is not None)
         self._lock = RLock()
         self._thread: Thread | None = None
         self._sender: Sender | None = None

@@ -54,7 +54,7 @@ class Outlet(SpanProcessor):
         try:
             encoded = encode_span(span)
         except Exception:  # an attribute that nobody has thought of must not harm the code that ends a span
-            exporter.buffer.refuse("unencodable")
+            exporter.buffer.tally.refuse("unencodable")
             return
         if isinstance(span, LiveSpan):  # of which many come in a row, and someone settles at the end
             gathered = self._gathered

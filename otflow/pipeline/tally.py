@@ -50,6 +50,12 @@ class Tally:
         self._sent = self._spooled = self._settled = 0
         self._closed = False
 
+    def refuse(self, reason: str) -> None:
+        """Count a span that is lost before it could be added."""
+        with self._lock:
+            self.accepted += 1
+            self.dropped[reason] += 1
+
     def settle(self, *, sent: int = 0, spooled: int = 0, lost: int = 0, reason: str = "") -> None:
         """Count what became of spans that had a place in memory; nothing once the account is closed."""
         with self._changed:

@@ -50,7 +50,7 @@ class Limits(NamedTuple):
         exit_timeout: seconds that the end of the process may take for sending what still waits.
     """
 
-    memory: int = 64 * 1024 * 1024
+    memory: int = 32 * 1024 * 1024
     spans: int = 0
     batch_spans: int = 2048
     batch_bytes: int = 512 * 1024

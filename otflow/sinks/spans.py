@@ -251,7 +251,7 @@ def attach(dispatcher: Dispatcher, provider: object, capture: Capture = FULL) ->
 
 
 def _innermost(processor: T) -> T:
-    """Return the only processor of a provider that has one, without the one around it, which costs time for each span."""
+    """Return the only processor of a provider that has one, without the one around it, which costs time."""
     children: Sequence[T] = getattr(processor, "_span_processors", ())
     return children[0] if len(children) == 1 else processor
 

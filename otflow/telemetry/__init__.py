@@ -114,7 +114,7 @@ def configure(
             default: they are left out.
         spool: a folder for spans while the endpoint does not take them; default: they wait in memory, and are
             dropped and counted when that is full.
-        memory: bytes of spans that may wait to be sent; default 64 MiB.
+        memory: bytes of spans that may wait to be sent; default 32 MiB.
         max_block: seconds for which code that ends a span may be held back while that memory is full and the endpoint
             takes spans; default 2. Nobody is held back for an endpoint that does not answer.
         exit_timeout: seconds that the end of the process may take for sending what waits; default 5.

@@ -1,4 +1,4 @@
-"""What servers answer is kept in files, for whoever reads traces without a server; here it is compared with the servers.
+"""What servers answer is kept in files, for who reads traces without a server; here they are compared with servers.
 
 `OTFLOW_REWRITE=1 make integration ARGS=tests/integration/test_golden.py` writes the files anew; review the difference.
 
@@ -80,8 +80,8 @@ def archive(collector: Collector) -> list[object]:
         for resource in line["resourceSpans"]:
             if {"stringValue": SERVICE} in (each["value"] for each in resource["resource"]["attributes"]):
                 for scope in resource["scopeSpans"]:
-                    for span in scope["spans"]:
-                        lines.append({"resourceSpans": [{**resource, "scopeSpans": [{**scope, "spans": [span]}]}]})
+                    single = [{**scope, "spans": [span]} for span in scope["spans"]]
+                    lines += [{"resourceSpans": [{**resource, "scopeSpans": [each]}]} for each in single]
     return sorted(lines, key=lambda line: line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"])
 
 

@@ -103,7 +103,7 @@ def test_tags_have_types(jaeger: Jaeger, told: Told) -> None:
 
 
 def test_errors_are_tagged(jaeger: Jaeger, told: Told) -> None:
-    """Just what failed has the tags by which Jaeger colours it red; a pause has not, nor a wait, nor what is put aside."""
+    """Just what failed has the tags by which Jaeger colours it red; no pause, no wait, nothing that is put aside."""
     for trace in older(jaeger, told):
         for span in trace["spans"]:
             found, sent = tags(span), told.spans[span["spanID"].zfill(16)]

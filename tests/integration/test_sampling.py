@@ -128,7 +128,7 @@ def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Ja
 
 
 async def test_what_comes_late_follows_the_decision(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
-    """Spans that come after their trace was decided about are kept or dropped as it was, even if others came between."""
+    """Spans that come after their trace was decided about share its fate, even if others came between."""
     plan, sampler = plan_sampler(work, jaeger, phoenix, COLLECTOR_TRACES_IN_MEMORY="2")
     start(plan)
     service = unique("late")

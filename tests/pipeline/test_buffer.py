@@ -32,9 +32,10 @@ class Clock:
         return self.time
 
 
-def make(**limits: object) -> Buffer:
+def make(*, spooled: bool = False, **limits: object) -> Buffer:
     """Make a buffer whose batches are due at once."""
-    return Buffer(Limits(**{"memory": 10_000, "interval": 0.001, "max_block": GENEROUS, **limits}), Clock())
+    wanted = Limits(**{"memory": 10_000, "interval": 0.001, "max_block": GENEROUS, **limits})
+    return Buffer(wanted, Clock(), spooled=spooled)
 
 
 def spans_of(batch: Batch | None) -> list[bytes]:
@@ -153,6 +154,24 @@ def test_who_brings_a_span_is_held_back_until_there_is_room() -> None:
     assert not thread.is_alive()
     assert len(buffer) == 6
     assert buffer.tally.read(reachable=True).dropped == {}
+
+
+def test_files_are_waited_for() -> None:
+    """While the receiver is away and files take the spans, nothing is dropped: who brings more waits for room."""
+    buffer = make(spooled=True)
+    fill(buffer)
+    buffer.report(away=True)
+    assert buffer.pressed == 1.0
+    buffer._now.looked.clear()
+    thread = put_in_thread(buffer, b"more")
+    assert buffer._now.looked.wait(GENEROUS)
+    buffer.report(away=True)
+    assert thread.is_alive()
+    take(buffer)
+    thread.join(GENEROUS)
+    assert not thread.is_alive()
+    status = buffer.tally.read(reachable=False)
+    assert (status.dropped, len(buffer)) == ({}, 1)
 
 
 def test_who_is_held_back_gives_up_when_the_receiver_goes_away() -> None:
@@ -403,7 +422,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def refuse(self) -> None:
-        self.buffer.refuse("unencodable")
+        self.buffer.tally.refuse("unencodable")
         self.brought += 1
         self.lost += 1
 

@@ -17,8 +17,9 @@ from opentelemetry.sdk.resources import Resource
 from otflow.pipeline import exporter as module
 from otflow.pipeline.encoding import Origin
 from otflow.pipeline.exporter import Exporter
+from otflow.pipeline.http import HttpSender
 from otflow.pipeline.spool import Spool
-from otflow.pipeline.target import Answer, Limits, Refused, Retry, Sent, TooLarge
+from otflow.pipeline.target import Answer, Limits, Refused, Retry, Sent, Target, TooLarge
 from otflow.pipeline.wire import field
 from tests.pipeline.receiver import GENEROUS, names_of
 
@@ -549,7 +550,7 @@ def test_files_that_are_not_taken(tmp_path: Path, answer: Answer) -> None:
         exporter.flush(GENEROUS)
     away.set()
     exporter.put(HERE, span("more"))
-    while exporter.status().waiting or exporter.status().spooled:
+    while (status := exporter.status()).waiting or status.spooled:  # one look: a file on its way changes sides
         assert balanced(exporter)
     status = exporter.status()
     reason = {Refused: "refused", Sent: "rejected", TooLarge: "too_large"}[type(answer)]
@@ -586,15 +587,19 @@ def test_an_idle_exporter_with_files_and_no_receiver_rests(tmp_path: Path) -> No
 # ---------------------------------------------------------------- the account
 
 
+def put_many(exporter: Exporter, spans: int) -> None:
+    """Bring spans, one after another."""
+    for _ in range(spans):
+        exporter.put(HERE, span("x"))
+
+
 def test_the_account_is_always_right(tmp_path: Path) -> None:
     """Whatever the receiver does, at any moment what was accepted is sent, waits, lies in files, or is lost."""
     answers = [Sent(), Retry("busy"), Sent(1, "old"), Refused("no"), TooLarge("413"), Sent()]
     post = Post(lambda number, request: answers[number * 7 // 3 % len(answers)])
     for spool in (None, Spool(tmp_path, 5000)):
         exporter = make(post, spool, memory=20_000, batch_spans=10, max_block=0.0)
-        threads = [
-            Thread(target=lambda: [exporter.put(HERE, span("x")) for _ in range(2000)], daemon=True) for _ in range(4)
-        ]
+        threads = [Thread(target=put_many, args=(exporter, 2000), daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
@@ -611,9 +616,6 @@ def test_the_account_is_always_right(tmp_path: Path) -> None:
 
 def test_the_port_of_nobody() -> None:
     """A receiver that is not there is one that is away."""
-    from otflow.pipeline.http import HttpSender
-    from otflow.pipeline.target import Target
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         answer = HttpSender(Target(f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces")).send(b"", 5.0)

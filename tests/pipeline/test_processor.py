@@ -152,7 +152,7 @@ def test_no_exporter() -> None:
 async def test_large_spans_do_not_gather() -> None:
     """Only small spans gather before they are handed over, so that what waits is in the account of memory."""
     with receiving() as receiver:
-        provider, outlet, exporter = connected(receiver)
+        provider, _, exporter = connected(receiver)
         dispatcher = Dispatcher()
         detach = attach(dispatcher, provider)
 

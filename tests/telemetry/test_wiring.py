@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from opentelemetry import trace
@@ -22,6 +23,7 @@ from otflow import telemetry as public
 from otflow.dispatcher import default_dispatcher
 from otflow.errors import WorkflowConfigurationError
 from otflow.telemetry import flush, status, tracing, wire
+from tests.otlp_sink import receiving as taking_all
 from tests.pipeline.receiver import GENEROUS, Receiver, receiving
 
 LOG = "otflow.telemetry"
@@ -119,10 +121,8 @@ async def test_an_exporter_that_is_not_there(monkeypatch: pytest.MonkeyPatch, ca
             assert await Flow().run() == "done"
         assert flush(GENEROUS)
         assert receiver.names.count("step only") == 3
-        assert said(caplog) == [
-            "OTEL_TRACES_EXPORTER names 'unheard', but no package that is installed has such an exporter. "
-            "It is left out."
-        ]
+        missing = "OTEL_TRACES_EXPORTER names 'unheard', but no package that is installed has such an exporter."
+        assert said(caplog) == [f"{missing} It is left out."]
 
 
 async def test_nonsense_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,11 +176,9 @@ async def test_a_port_of_the_environment_that_is_taken(
 
 async def test_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES describe the service, and `service_name` comes before them."""
-    from tests.otlp_sink import receiving as sink
-
     monkeypatch.setenv("OTEL_SERVICE_NAME", "of the environment")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
-    with sink() as found:
+    with taking_all() as found:
         configure(endpoint=found.endpoint)
         await Flow().run()
         assert flush(GENEROUS)
@@ -404,8 +402,6 @@ async def test_a_flush_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runs_in_threads() -> None:
     """Runs that start in many threads at once build one way out, and all of them arrive."""
-    from threading import Thread
-
     with receiving() as receiver, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", base(receiver))
         threads = [Thread(target=lambda: asyncio.run(go())) for _ in range(8)]

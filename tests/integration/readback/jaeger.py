@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from stack.servers import Jaeger
-from tests.integration.reading import read_json
 from tests.integration.readback.seen import Seen, attribute, compact
+from tests.integration.reading import read_json
 
 __all__ = ["blur", "blur_v3", "find", "find_v3", "read", "read_v3", "show", "show_v3"]
 
@@ -118,7 +118,7 @@ def _show_otlp(span: Mapping[str, object]) -> Seen:
         int(span["startTimeUnixNano"]),
         int(span["endTimeUnixNano"]),
         {key: value for key, value in attributes.items() if key not in OWN},
-        status.get("code") == 2,  # noqa: PLR2004  ERROR
+        status.get("code") == 2,
         status.get("message", ""),
         [(each["name"], int(each["timeUnixNano"]), _read_attributes(each)) for each in span.get("events", [])],
         frozenset((link["traceId"], link["spanId"]) for link in span.get("links", [])),

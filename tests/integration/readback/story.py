@@ -7,7 +7,7 @@ from otflow.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 
 __all__ = ["Answer", "Approve", "Audit", "Broken", "Order", "Outer", "Question", "Small"]
 
-SECRET = "hunter2-of-the-shop"  # noqa: S105  it has to be hidden on the way
+SECRET = "hunter2-of-the-shop"
 
 
 class Begin(StartEvent):
@@ -75,7 +75,7 @@ class Order(Workflow):
     @step(num_workers=2, retry_policy=retry_policy(wait=wait_fixed(0.01), stop=stop_after_attempt(3)))
     async def price(self, ctx: Context, ev: Item) -> Price:
         """Fail at the second item until the third attempt."""
-        if ev.number == 1 and ctx.attempt < 3:  # noqa: PLR2004
+        if ev.number == 1 and ctx.attempt < 3:
             raise ConnectionError("the list of prices is not there")
         ctx.write_event_to_stream(Progress(text=f"{ev.name} has a price"))
         return Price(name=ev.name, price=ev.number + 0.5)
