@@ -240,6 +240,10 @@ class Dispatcher:
                 self._report(scope)
         return None
 
+    def scrub(self, text: str) -> str:
+        """Return what may be told of a text that users wrote, such as the message of an exception."""
+        return self.redact.text(text) if self.redact is not None else text
+
     def _report(self, observer: Sink | Scope | Callable[[], None]) -> None:
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
         self.failures[name] += 1

@@ -6,7 +6,7 @@ The only room of logs that knows the SDK and its exporters; it is loaded when so
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
@@ -30,16 +30,19 @@ class _Processor(BatchLogRecordProcessor):
 
     Args:
         exporter: where they go.
-        exit_timeout: how long `shutdown` waits, in seconds.
+        exit_timeout: how long `shutdown` waits, in seconds, or a function that tells it then.
     """
 
-    def __init__(self, exporter: LogRecordExporter, exit_timeout: float) -> None:
+    def __init__(self, exporter: LogRecordExporter, exit_timeout: float | Callable[[], float]) -> None:
         super().__init__(exporter)
         self._exit_timeout = exit_timeout
 
     def shutdown(self) -> None:
         """Export what is left, as far as it can be done in time."""
-        self._batch_processor.shutdown(timeout_millis=int(self._exit_timeout * 1000))
+        limit = self._exit_timeout
+        self._batch_processor.shutdown(
+            timeout_millis=int((limit if isinstance(limit, int | float) else limit()) * 1000)
+        )
 
 
 def build_provider(
@@ -50,7 +53,7 @@ def build_provider(
     timeout: float | None = None,
     resource: Resource | None = None,
     exporter: LogRecordExporter | None = None,
-    exit_timeout: float = EXIT_TIMEOUT,
+    exit_timeout: float | Callable[[], float] = EXIT_TIMEOUT,
 ) -> LoggerProvider:
     """Build a logger provider that sends batches by OTLP; it is not made the global one.
 
@@ -64,7 +67,7 @@ def build_provider(
         timeout: how long a request may take with all its retries, in seconds; default 10.
         resource: what the log records are of; default what OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME say.
         exporter: where batches go, in the place of all that; default None.
-        exit_timeout: how long its shutdown may take, in seconds; default 5.
+        exit_timeout: how long its shutdown may take, in seconds, or a function that tells it then; default 5.
 
     Raises:
         WorkflowConfigurationError: the protocol is another one.

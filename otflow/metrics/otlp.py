@@ -70,7 +70,7 @@ class Outbox:
         self._scope = InstrumentationScope(SCOPE, version)
         self._of_histograms = preferred.get(HistogramInstrument, _CUMULATIVE)
         self._of_counters = preferred.get(ObservableCounter, _CUMULATIVE)
-        self._sent = _Sent(0, 0)
+        self._sent = self._taken = _Sent(0, 0)
 
     def take(self) -> ScopeMetrics:
         """Return what there is to send now."""
@@ -78,9 +78,13 @@ class Outbox:
         families = cells.collect()
         if self._sent.began_at != cells.began_at:  # the first time, or in a process that was forked
             self._sent = _Sent(cells.began_at, cells.began_at)
+        self._taken = _Sent(cells.began_at, now)
         metrics = [self._convert(family, now) for family in families]
-        self._sent.at = now
         return ScopeMetrics(self._scope, metrics, "")
+
+    def confirm(self) -> None:
+        """Note that what was taken last has arrived; otherwise the next one brings it too."""
+        self._sent = self._taken
 
     def _convert(self, family: Family, now: int) -> Metric:
         it = family.instrument
@@ -97,13 +101,13 @@ class Outbox:
         if instrument.kind == "counter" and self._of_counters is _DELTA:
             key = (instrument.name, point.labels)
             value, since = value - self._sent.points.get(key, 0), self._sent.at
-            self._sent.points[key] = point.value
+            self._taken.points[key] = point.value
         return NumberDataPoint(attributes_of(instrument, point.labels), since, now, value)
 
     def _spread(self, instrument: Instrument, spread: Spread, now: int) -> HistogramDataPoint:
         key = (instrument.name, spread.labels)
         last = self._sent.spreads.get(key, _NEVER)
-        self._sent.spreads[key] = spread
+        self._taken.spreads[key] = spread
         counts, total, since = list(spread.counts), spread.sum, self._sent.began_at
         if self._of_histograms is _DELTA:
             since = self._sent.at
@@ -148,7 +152,10 @@ class _Enclosing(MetricExporter):
             others[:1] = [ResourceMetrics(first.resource, scopes, first.schema_url)]
         if not others:
             return MetricExportResult.SUCCESS
-        return self._exporter.export(MetricsData(others), timeout_millis, **kwargs)
+        result = self._exporter.export(MetricsData(others), timeout_millis, **kwargs)
+        if result is MetricExportResult.SUCCESS:
+            self._outbox.confirm()
+        return result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return self._exporter.force_flush(timeout_millis)

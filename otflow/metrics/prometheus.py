@@ -102,10 +102,13 @@ def serve(cells: Collected, port: int, host: str = "127.0.0.1", registry: Collec
     if shared is None:
         shown.register(collector)
     _servers.add(server)
+    process = os.getpid()
 
     def close() -> None:
         if shared is None:
             shown.unregister(collector)
+        if os.getpid() != process:  # the thread that would answer is the parent's, and so is the port
+            return
         server.shutdown()
         server.server_close()
         thread.join()

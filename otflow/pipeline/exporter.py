@@ -6,9 +6,9 @@ nothing of its parent's. What is sent is not traced itself. It knows batches and
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
+from random import Random
 from threading import Event, RLock, Thread
 from typing import assert_never
 
@@ -17,8 +17,8 @@ from opentelemetry import context
 from otflow.pipeline.buffer import Batch, Buffer
 from otflow.pipeline.encoding import Origin, encode_request
 from otflow.pipeline.losses import Losses
-from otflow.pipeline.partial import split_request
-from otflow.pipeline.spool import Spool, Taken
+from otflow.pipeline.replaying import replay
+from otflow.pipeline.spool import Spool
 from otflow.pipeline.tally import Status
 from otflow.pipeline.target import Answer, Limits, Refused, Retry, Sender, Sent, TooLarge
 
@@ -61,6 +61,7 @@ class Exporter:
         self._limits = limits
         self._spool = spool
         self._timeout = timeout
+        self._chance = Random()  # noqa: S311  of its own: the program may have seeded the common one
         self._begin()
 
     def _begin(self) -> None:
@@ -148,11 +149,22 @@ class Exporter:
             around = context.set_value(key, True, around)
         context.attach(around)
         while not self._end.is_set() and (batch := self.buffer.take(self._patience())) is not None:
-            if batch.spans:
-                self._deliver(batch)
-            self._empty_spool()
+            try:
+                if batch.spans:
+                    self._deliver(batch)
+                self._empty_spool()
+            except Exception as error:  # nobody else would send what comes after
+                self._give_up(f"{type(error).__name__}: {error}")
         if self._sender is not None:
             self._sender.close()
+
+    def _give_up(self, reason: str) -> None:
+        """Count what was about to be sent as lost."""
+        with self._lock:
+            lost = sum(batch.spans for batch in self._flying)
+            self._flying.clear()
+            if not self._end.is_set():
+                self._losses.add("refused", lost, reason)
 
     def _patience(self) -> float:
         """Return the seconds after which the spool deserves another look, even if no span comes."""
@@ -237,7 +249,7 @@ class Exporter:
             return
         self._failures += 1
         self._hopeless = self._stop.is_set() and self._failures >= _LAST_TRIES
-        delay = min(_MAX_DELAY, _FIRST_DELAY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.8, 1.2)  # noqa: S311
+        delay = min(_MAX_DELAY, _FIRST_DELAY * 2 ** min(self._failures - 1, 10)) * self._chance.uniform(0.8, 1.2)
         if answer.after is not None:
             delay = min(answer.after, _LONGEST_WISH)
         self._next_try = time.monotonic() + delay
@@ -255,31 +267,7 @@ class Exporter:
             self._files = taken is not None
             if taken is None:
                 return
-            self._replay(spool, taken)
+            settle = self.buffer.tally.unspool(taken.spans, ours=taken.ours)
+            replay(spool, taken, self._send(taken.request), settle, self._losses)
             if len(self.buffer) >= batch or self.buffer.pressed:
                 return
-
-    def _replay(self, spool: Spool, taken: Taken) -> None:
-        """Send a request that lies in a file."""
-        settle = self.buffer.tally.unspool(taken.spans, ours=taken.ours)
-        answer = self._send(taken.request)
-        match answer:
-            case Retry():
-                spool.give_back(taken.path)
-                settle(spooled=taken.spans)
-                return
-            case Sent(rejected=rejected, reason=reason):
-                rejected = max(0, min(rejected, taken.spans))
-                settle(sent=taken.spans - rejected)
-                if rejected:
-                    self._losses.add("rejected", rejected, reason, settle)
-            case TooLarge(reason=reason):
-                kept = spool.split(taken, split_request(taken.request))
-                settle(spooled=kept)
-                if kept < taken.spans:
-                    self._losses.add("too_large", taken.spans - kept, reason, settle)
-            case Refused(reason=reason):
-                self._losses.add("refused", taken.spans, reason, settle)
-            case _:
-                assert_never(answer)
-        spool.done(taken.path)

@@ -25,10 +25,16 @@ def read_rejected(answer: bytes) -> tuple[int, str]:
 
 
 def split_request(request: bytes) -> list[tuple[bytes, int]]:
-    """Return two requests of half the spans each, with their numbers of spans; nothing if there is but one."""
+    """Return two requests of half the spans each, with their numbers of spans.
+
+    Nothing, if there is but one, or if the request is none: it may come from a file that is damaged.
+    """
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: PLC0415
 
-    whole = ExportTraceServiceRequest.FromString(request)
+    try:
+        whole = ExportTraceServiceRequest.FromString(request)
+    except Exception:  # protobuf has several
+        return []
     every = sum(len(scoped.spans) for group in whole.resource_spans for scoped in group.scope_spans)
     if every <= 1:
         return []

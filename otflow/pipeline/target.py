@@ -25,6 +25,7 @@ class Target(NamedTuple):
         certificate: file of the authority that the receiver's certificate is checked with; "" for those of the system.
         client_certificate, client_key: files with which this process identifies itself; "" for none.
         insecure: for gRPC without a scheme: whether the connection is in the clear.
+        named: whether somebody named the endpoint, so that it is not just where receivers mostly are.
     """
 
     endpoint: str
@@ -36,6 +37,14 @@ class Target(NamedTuple):
     client_certificate: str = ""
     client_key: str = ""
     insecure: bool = False
+    named: bool = False
+
+    @property
+    def place(self) -> str:
+        """The endpoint as it may be told: without a login, and without a query, in which keys stand."""
+        scheme, slashes, rest = self.endpoint.rpartition("://")
+        host, slash, path = rest.partition("?")[0].partition("/")
+        return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 class Limits(NamedTuple):

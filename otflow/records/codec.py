@@ -6,7 +6,7 @@ with something to hide it is what may be told; only who saves a run writes the w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -60,8 +60,12 @@ def _mend(value: object) -> object:
             return value
 
 
-encode_all: Callable[[Sequence[Record]], bytes] = _ENCODER.encode
-"""Writes records as one JSON array."""
+def encode_all(records: Sequence[Record]) -> bytes:
+    """Write records as one JSON array."""
+    try:
+        return _ENCODER.encode(records)
+    except UnicodeEncodeError:
+        return _ENCODER.encode([_mend(record) for record in records])
 
 
 def decode(data: bytes | str) -> Record:

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from otflow.events import HumanResponseEvent, StartEvent, StopEvent
 from otflow.records.body import ATOMS, REDACTED, Body, Redact
 from otflow.redaction.policy import Redaction
-from otflow.redaction.shapes import LEAVES, Shape, shape_of
-from otflow.redaction.texts import MIN_LENGTH, scrub, scrub_values
-from otflow.redaction.walk import UNKNOWN, Walk, leaves, replace_values
+from otflow.redaction.shapes import LEAVES, Shape, secrets_of, shape_of
+from otflow.redaction.texts import MIN_LENGTH, scrub, scrub_ends, scrub_values
+from otflow.redaction.walk import UNKNOWN, Walk, replace_values, texts_in
 from otflow.redaction.words import Words
 
 __all__ = ["DEFAULT", "HIDE", "Redactor"]
@@ -80,7 +80,7 @@ class Redactor:
             value = pydantic_core.from_json(json)
             walk = Walk(self._words, self.policy.callback)
             told = walk.show(value, UNKNOWN if live is None else live, path, shape)
-            texts = [leaf for leaf in leaves(walk.hidden) if isinstance(leaf, str) and leaf not in REDACTED]
+            texts = texts_in(walk.hidden)
             self._remember(texts)
             told = replace_values(told, texts)
             return json if told == value else pydantic_core.to_json(told)
@@ -124,15 +124,18 @@ class Redactor:
     def text(self, text: str, body: Body | None = None) -> str:
         """Return what may be told of a message or a stack.
 
+        Of one of more than 65,536 characters that is the first and the last 32,768, with a note of what is left out.
+
         Args:
             text: the message or stack.
             body: the payload that its writer worked on: what is hidden in it is hidden in the text; default None.
         """
         try:
             values = list(self._recent)
-            if body is not None and body.json != body.whole:
-                values += _hidden_in(pydantic_core.from_json(body.whole), pydantic_core.from_json(body.json))
-            return scrub(scrub_values(text, dict.fromkeys(sorted(values, key=len, reverse=True))), self._words)
+            if body is not None:
+                values += _hidden_by(body)
+            longest_first = dict.fromkeys(sorted(values, key=len, reverse=True))
+            return scrub_ends(text, lambda part: scrub(scrub_values(part, longest_first), self._words))
         except Exception:  # as above
             return REDACTED
 
@@ -241,11 +244,18 @@ def _step_into(place: object, name: str) -> object:
     return state.get(name, extra.get(name))
 
 
+def _hidden_by(body: Body) -> list[str]:
+    """Return the texts that a payload hides: those that its JSON had, and those that its JSON never says."""
+    found = texts_in(secrets_of(body.live))
+    if body.json != body.whole:
+        found += _hidden_in(pydantic_core.from_json(body.whole), pydantic_core.from_json(body.json))
+    return [text for text in found if len(text) >= _SHORT]
+
+
 def _hidden_in(whole: object, told: object) -> list[str]:
     """Return the texts that stand in one tree of data, where the other one says that something is hidden."""
     if isinstance(whole, dict) and isinstance(told, dict):
         return [text for key, part in told.items() if key in whole for text in _hidden_in(whole[key], part)]
     if isinstance(whole, list) and isinstance(told, list) and len(whole) == len(told):
         return [text for one, other in zip(whole, told, strict=True) for text in _hidden_in(one, other)]
-    found = leaves([whole]) if told == REDACTED else ()
-    return [text for text in found if isinstance(text, str) and len(text) >= _SHORT]
+    return texts_in([whole]) if told == REDACTED else []

@@ -17,7 +17,7 @@ from otflow.redaction.shapes import SECRETS, Shape, secrets_of, shape_of
 from otflow.redaction.texts import MIN_LENGTH, scrub, scrub_values
 from otflow.redaction.words import Words
 
-__all__ = ["UNKNOWN", "Callback", "Walk", "leaves", "replace_values"]
+__all__ = ["UNKNOWN", "Callback", "Walk", "leaves", "replace_values", "texts_in"]
 
 Callback = Callable[[str, object], object]
 """Takes the path of a value, with dots, and its plain data; returns what may be told in its place."""
@@ -44,11 +44,17 @@ class Walk:
         self._callback = callback
         self.hidden: list[object] = []
 
-    def hide(self, value: object) -> object:
-        """Hide a value; that there is none may be told."""
+    def hide(self, value: object, live: object = UNKNOWN) -> object:
+        """Hide a value; that there is none may be told.
+
+        Args:
+            value: the value, as plain data of JSON.
+            live: the object that it was made from, of which JSON may say less; default: not known.
+        """
         if value is None:
             return None
         self.hidden.append(value)
+        self.hidden += secrets_of(live)
         return REDACTED
 
     def show(self, value: object, live: object, path: str, shape: Shape | None = None) -> object:
@@ -61,7 +67,7 @@ class Walk:
             shape: what a mapping of fields says, if it is no object of its class; default None.
         """
         if isinstance(live, SECRETS):
-            return self.hide(value)
+            return self.hide(value, live)
         if path and self._callback is not None:
             told = self._ask(path, value)
             if told is not value:
@@ -71,7 +77,7 @@ class Walk:
         shape = shape or (shape_of(type(live)) if live is not UNKNOWN else None)
         if isinstance(live, RootModel) and shape is not None:
             if shape.marked:
-                return self.hide(value)
+                return self.hide(value, live)
             return self.show(value, live.root, path)
         if isinstance(value, dict):
             return self._show_object(value, live, path, shape)
@@ -97,7 +103,7 @@ class Walk:
         for key, part in value.items():
             inner = f"{path}.{key}" if path else key
             if fields.get(key) in marked or self._words.find_in(inner, key):
-                told[key] = self.hide(part)
+                told[key] = self.hide(part, beside.get(key, UNKNOWN))
             else:
                 told[key] = self.show(part, beside.get(key, UNKNOWN), inner)
         return self._search(told, live) if shape is not None and shape.custom else told
@@ -157,6 +163,12 @@ def leaves(values: Iterable[object]) -> Iterable[object]:
                 yield value
             case _:
                 yield str(value)
+
+
+def texts_in(values: Iterable[object]) -> list[str]:
+    """Return the texts in plain data that was hidden, without the stars that pydantic writes in the place of them."""
+    found = (leaf for leaf in leaves(values) if isinstance(leaf, str) and leaf not in REDACTED and leaf.strip("*"))
+    return list(dict.fromkeys(found))
 
 
 def replace_values(value: object, values: Sequence[str]) -> object:

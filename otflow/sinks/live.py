@@ -7,7 +7,7 @@ add passes the SDK's own checks and limits. This room knows one span, not the ru
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -33,11 +33,12 @@ _OWN = "otflow."
 
 
 class Kin(NamedTuple):
-    """What the identities of all spans of one run have in common."""
+    """What all spans of one run have in common: most of their identities, and what hides secrets in texts."""
 
     trace_id: int
     flags: TraceFlags
     state: TraceState | None
+    scrub: Callable[[str], str] | None = None
 
     def identify(self, span_id: int) -> SpanContext:
         """Return the identity of one of them."""
@@ -45,11 +46,12 @@ class Kin(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What the spans of one provider have in common."""
+    """What the spans of one provider have in common; `scrub` hides secrets in texts of users."""
 
     resource: Resource
     scope: InstrumentationScope
     limits: SpanLimits
+    scrub: Callable[[str], str] | None = None
 
 
 class Notes:
@@ -184,24 +186,34 @@ class LiveSpan(Span):
     ) -> None:
         """Add an exception as a span event, with up to 8,192 characters of its text and of the end of its stack.
 
+        What is secret in them is hidden, as it is in those of a step that fails; `attributes` are taken as they are.
         The status stays as it is.
         """
         kind = type(exception)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         found: dict[str, AttributeValue] = {
             EXCEPTION_TYPE: name,
-            EXCEPTION_MESSAGE: text_of(exception)[:MAX_TEXT],
-            EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception))[-MAX_TEXT:],
+            EXCEPTION_MESSAGE: self._scrub(text_of(exception))[:MAX_TEXT],
+            EXCEPTION_STACKTRACE: self._scrub("".join(traceback.format_exception(exception)))[-MAX_TEXT:],
         }
         self.add_event(EXCEPTION_EVENT, {**found, **(attributes or {})}, timestamp)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Set the status, but for that of an attempt that failed; once it is OK it stays."""
+        """Set the status, but for that of an attempt that failed; once it is OK it stays.
+
+        What is secret in the description is hidden.
+        """
         new = status if isinstance(status, Status) else Status(status, description)
+        if new.description:
+            new = Status(new.status_code, self._scrub(new.description))
         if self._recording and new.status_code is not StatusCode.UNSET:
             notes = self._note()
             if notes.status.status_code is not StatusCode.OK:
                 notes.status = new
+
+    def _scrub(self, text: str) -> str:
+        scrub = self.kin.scrub  # where all spans of a run find it, and none has to carry it
+        return scrub(text) if scrub is not None else text
 
     def update_name(self, name: str) -> None:
         """Give the span another name."""
@@ -274,5 +286,5 @@ def open_span(terms: Terms, kin: Kin, parent: SpanContext | None, id: int, name:
     span.id = id
     span._name = name
     span._start_time = start
-    span._resource, span._instrumentation_scope, span._limits = terms
+    span._resource, span._instrumentation_scope, span._limits, _ = terms
     return span

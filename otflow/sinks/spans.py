@@ -8,6 +8,7 @@ at nothing but records and its provider.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
@@ -48,6 +49,7 @@ KEPT_PAUSED = 4096
 PATIENCE = 5.0
 """Seconds that a span may be open before it is announced."""
 
+_log = logging.getLogger("otflow.telemetry")
 _NS = 1_000_000_000
 _NOWHERE = otel.Context()
 
@@ -60,6 +62,8 @@ class SpanSink:
         capture: how much of the payloads goes into the spans; default `FULL`.
         window: how many seconds after a pause a run stays in its trace; default 15 minutes.
         patience: how many seconds a span may be open before it is announced; default 5.
+        scrub: hides secrets in the texts of exceptions and failures that users report on their spans; default None:
+            nothing is hidden.
     """
 
     def __init__(
@@ -69,11 +73,12 @@ class SpanSink:
         *,
         window: float = WINDOW / _NS,
         patience: float = PATIENCE,
+        scrub: Callable[[str], str] | None = None,
     ) -> None:
         own_version = _own_version()
         limits: SpanLimits = getattr(provider, "_span_limits", None) or SpanLimits()
         self._tracer = provider.get_tracer(SCOPE, own_version)
-        self._terms = Terms(provider.resource, InstrumentationScope(SCOPE, own_version), limits)
+        self._terms = Terms(provider.resource, InstrumentationScope(SCOPE, own_version), limits, scrub)
         self._capture = _bound(capture, limits.max_span_attribute_length)
         self._runs: dict[str, TracedRun | DroppedRun] = {}
         self._paused: dict[str, None] = {}
@@ -89,11 +94,16 @@ class SpanSink:
         run, kind = self._runs.get(first.run), type(first)
         if run is None or kind is RunStarted:
             run = self._begin(first)
-        if kind is RunResumed:
-            run.home = self._look_after()
-            stopped = run.resume(records)
-        else:
-            stopped = run.take(records)
+        try:
+            if kind is RunResumed:
+                run.home = self._look_after()
+                stopped = run.resume(records)
+            else:
+                stopped = run.take(records)
+        except Exception:  # the dispatcher counts it; what cannot be told must not be kept for ever either
+            self._runs.pop(first.run, None)
+            self._paused.pop(first.run, None)
+            raise
         if stopped:
             self._shelve(first.run, run)
 
@@ -161,8 +171,11 @@ class SpanSink:
 
     def close(self) -> None:
         """Export what is open, because no more records come. How it would have ended, nobody can tell."""
-        for run in self._runs.values():
-            run.close("")
+        for id, run in list(self._runs.items()):
+            try:
+                run.close("")
+            except Exception:  # the others still have to be told of
+                _log.warning("The spans of run %s that were open are lost.", id, exc_info=True)
         self.settle()
         self._runs.clear()
         self._paused.clear()
@@ -240,7 +253,7 @@ def attach(dispatcher: Dispatcher, provider: object, capture: Capture = FULL) ->
     """
     if not isinstance(provider, TracerProvider):
         raise TypeError(f"{provider!r} is no TracerProvider of the OpenTelemetry SDK, so no spans can be given to it")
-    sink = SpanSink(provider, capture)
+    sink = SpanSink(provider, capture, scrub=dispatcher.scrub)
     detach = dispatcher.attach(sink, patient=True, scope=sink, settle=sink.settle)
 
     def end() -> None:

@@ -121,7 +121,7 @@ class TracedRun:
 
     def __init__(self, trace: RunTrace, processor: SpanProcessor, terms: Terms, result: SamplingResult) -> None:
         self._trace = trace
-        self._kin = Kin(trace.common.trace_id, read_flags(result), result.trace_state)
+        self._kin = Kin(trace.common.trace_id, read_flags(result), result.trace_state, terms.scrub)
         self._names: dict[str, str] = {}
         self._processor = processor
         self._terms = terms

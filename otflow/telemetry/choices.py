@@ -16,11 +16,22 @@ from opentelemetry.metrics import MeterProvider
 from otflow.dispatcher import Dispatcher, Sink
 from otflow.errors import WorkflowConfigurationError
 from otflow.payload_store import PayloadStore
+from otflow.pipeline.target import Target, Transport
 from otflow.records.capture import LEVELS
 from otflow.redaction import Redaction
-from otflow.telemetry.environment import TRANSPORTS, Environment
+from otflow.telemetry.environment import TRANSPORTS, Environment, locate
 
-__all__ = ["Choices", "Folder", "OwnMeters", "check_choices", "find_meters", "find_sdk", "is_measured"]
+__all__ = [
+    "Choices",
+    "Folder",
+    "OwnMeters",
+    "aim",
+    "check_choices",
+    "find_meters",
+    "find_sdk",
+    "is_measured",
+    "silence",
+]
 
 _SDK = "opentelemetry.sdk.trace"
 _MAX_PORT = 65535
@@ -64,6 +75,41 @@ class Choices(NamedTuple):
     logs: bool | int | None = None
     journal: Sink | None = None
     dispatcher: Dispatcher | None = None
+
+
+def silence(choices: Choices) -> Choices:
+    """Leave out everything by which something would be sent or served, if there is anything of that kind."""
+    if not (choices.endpoint or choices.metrics or choices.prometheus_port or choices.logs):
+        return choices
+    return choices._replace(endpoint=None, headers=None, metrics=False, prometheus_port=None, logs=False)
+
+
+def aim(choices: Choices, target: Target, signal: str) -> Target:
+    """Return where a signal goes: the endpoint that `configure` names, else what the environment says.
+
+    Headers and certificates of the environment are for the receiver that it names, and go to no other one. If it
+    names none, they are for the endpoint of `configure`.
+
+    Args:
+        choices: what `configure` was called with.
+        target: what the environment says.
+        signal: "traces", "metrics" or "logs".
+    """
+    if choices.endpoint is None:
+        return target
+    transport = cast("Transport", choices.protocol or target.protocol)
+    endpoint = locate(choices.endpoint, transport, signal)
+    if target.named and _origin(target.endpoint) != _origin(endpoint):
+        target = Target(endpoint, transport, timeout=target.timeout, compression=target.compression)
+    headers = choices.headers if choices.headers is not None else target.headers
+    return target._replace(
+        endpoint=endpoint, protocol=transport, headers={key.lower(): text for key, text in headers.items()}
+    )
+
+
+def _origin(endpoint: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    return parts.hostname, parts.port
 
 
 def find_sdk(provider: object) -> trace.TracerProvider | None:

@@ -86,7 +86,8 @@ class _Reader:
         try:
             return parse(text)
         except ValueError as error:
-            self.faults.append(f"{name}={text!r:.100}: {error}")
+            said = "..." if name.endswith("_HEADERS") else f"{text!r:.100}"  # where keys and tokens stand
+            self.faults.append(f"{name}={said}: {error}")
             return default
 
     def names(self, name: str, default: str) -> tuple[str, ...]:
@@ -128,6 +129,8 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
         prometheus_port=_read_port(reader, metrics),
         prometheus_host=reader.text("OTFLOW_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_HOST") or "127.0.0.1",
     )
+    if found.disabled:
+        found = found._replace(traces=(), metrics=(), logs=(), prometheus_port=0)
     return found._replace(faults=tuple(dict.fromkeys(reader.faults)))
 
 
@@ -143,7 +146,7 @@ def _read_target(reader: _Reader, signal: str, general: str) -> Target:
     transport = reader.read(
         reader.signal(signal, "PROTOCOL"), f"{_OTLP}_PROTOCOL", cast("Transport", TRANSPORTS[0]), _read_transport
     )
-    endpoint = reader.text(f"{_OTLP}_{signal.upper()}_ENDPOINT")
+    own = endpoint = reader.text(f"{_OTLP}_{signal.upper()}_ENDPOINT")
     if not endpoint:
         endpoint = locate(general or (_GRPC if transport == "grpc" else _HTTP), transport, signal)
     return Target(
@@ -158,6 +161,7 @@ def _read_target(reader: _Reader, signal: str, general: str) -> Target:
         client_certificate=reader.signal(signal, "CLIENT_CERTIFICATE"),
         client_key=reader.signal(signal, "CLIENT_KEY"),
         insecure=reader.read(reader.signal(signal, "INSECURE"), f"{_OTLP}_INSECURE", False, _boolean),
+        named=bool(own or general),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from opentelemetry._logs import LoggerProvider, get_logger_provider
@@ -13,24 +13,35 @@ from opentelemetry._logs._internal import ProxyLoggerProvider  # nothing public 
 from otflow.dispatcher import Dispatcher
 from otflow.logs import add_ids, attach_handler
 from otflow.redaction import Redactor
-from otflow.telemetry.choices import Choices
+from otflow.telemetry.choices import Choices, aim
 from otflow.telemetry.environment import Environment
+from otflow.telemetry.process import Bound
 
-__all__ = ["open_logs"]
+__all__ = ["is_told", "open_logs", "tell_ids"]
 
 
-def open_logs(choices: Choices, wanted: Environment, dispatcher: Dispatcher) -> Callable[[], None]:
-    """Let log records carry ids and go out, as far as that is wanted; returns the function that ends it."""
+def is_told(choices: Choices, wanted: Environment, *, traced: bool) -> bool:
+    """Tell whether log records are to say where they were made.
+
+    Args:
+        choices: what `configure` was called with.
+        wanted: what the environment asks for.
+        traced: whether somebody gets the spans.
+    """
+    return choices.logs is not False and bool(choices.logs is not None or traced or wanted.logs)
+
+
+def tell_ids(choices: Choices) -> Callable[[], None]:
+    """Let log records say where they were made; returns the function that ends it."""
+    return add_ids(choices.service_name or os.environ.get("OTEL_SERVICE_NAME", ""))
+
+
+def open_logs(choices: Choices, wanted: Environment, dispatcher: Dispatcher, bound: Bound) -> Callable[[], None]:
+    """Let log records go out, as far as that is wanted; returns the function that ends it."""
     with ExitStack() as ends:
-        if choices.logs is not False and _is_telling(choices, wanted):
-            ends.callback(add_ids(choices.service_name or os.environ.get("OTEL_SERVICE_NAME", "")))
         if _is_sent(choices, wanted):
-            _send(ends, choices, dispatcher)
+            _send(ends, choices, wanted, dispatcher, bound)
         return ends.pop_all().close
-
-
-def _is_telling(choices: Choices, wanted: Environment) -> bool:
-    return bool(choices.logs is not None or choices.endpoint or choices.tracer_provider or wanted.traces or wanted.logs)
 
 
 def _is_sent(choices: Choices, wanted: Environment) -> bool:
@@ -45,7 +56,7 @@ def _find_installed() -> LoggerProvider | None:
     return None if isinstance(provider, ProxyLoggerProvider) else provider
 
 
-def _send(ends: ExitStack, choices: Choices, dispatcher: Dispatcher) -> None:
+def _send(ends: ExitStack, choices: Choices, wanted: Environment, dispatcher: Dispatcher, bound: Bound) -> None:
     level = logging.INFO if choices.logs is None or choices.logs is True else int(choices.logs)
     provider = choices.logger_provider or (None if choices.endpoint else _find_installed())
     if provider is None:
@@ -55,9 +66,9 @@ def _send(ends: ExitStack, choices: Choices, dispatcher: Dispatcher) -> None:
         own = provider = build_provider(
             endpoint=choices.endpoint,
             protocol=choices.protocol,
-            headers=choices.headers,
+            headers=_find_headers(choices, wanted),
             resource=describe_service(choices.service_name or ""),
-            exit_timeout=choices.exit_timeout if choices.exit_timeout is not None else 5.0,
+            exit_timeout=bound.left,
         )
         ends.callback(own.shutdown)
     redact: Redactor | None = dispatcher.redact
@@ -65,3 +76,14 @@ def _send(ends: ExitStack, choices: Choices, dispatcher: Dispatcher) -> None:
         ends.callback(attach_handler(provider, level))
     else:
         ends.callback(attach_handler(provider, level, redact.text, redact.hides))
+
+
+def _find_headers(choices: Choices, wanted: Environment) -> Mapping[str, str] | None:
+    """Return the headers for the endpoint of `configure`; None for what the variables say.
+
+    Those of the variables are left out if they are meant for another receiver. The exporter of the SDK takes them for
+    wanted when it is given none, but not when it is given any.
+    """
+    if choices.endpoint is None or choices.headers:
+        return choices.headers
+    return dict(aim(choices, wanted.target, "logs").headers) or {"user-agent": "otflow"}

@@ -9,17 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from opentelemetry import metrics
 
 from otflow.dispatcher import Dispatcher
 from otflow.errors import WorkflowConfigurationError
 from otflow.metrics.cells import Cells, Drops
-from otflow.pipeline.target import Target, Transport
 from otflow.sinks.metrics import Sampled, attach
-from otflow.telemetry.choices import Choices, OwnMeters, find_meters
-from otflow.telemetry.environment import Environment, locate
+from otflow.telemetry.choices import Choices, OwnMeters, aim, find_meters
+from otflow.telemetry.environment import Environment
+from otflow.telemetry.process import Bound
 
 __all__ = ["Measuring", "open_metrics"]
 
@@ -34,7 +34,7 @@ class Measuring(NamedTuple):
 
 
 def open_metrics(
-    dispatcher: Dispatcher, choices: Choices, wanted: Environment, drops: Drops, sampled: Sampled
+    dispatcher: Dispatcher, choices: Choices, wanted: Environment, drops: Drops, sampled: Sampled, bound: Bound
 ) -> Measuring:
     """Count what the runs of a dispatcher do, and show it to those who want it.
 
@@ -44,6 +44,7 @@ def open_metrics(
         wanted: what the environment asks for.
         drops: gives what is lost on the way out.
         sampled: tells by the id of a run whether its spans go out.
+        bound: how much time there is for the end.
 
     Raises:
         WorkflowConfigurationError: the port is taken.
@@ -60,7 +61,7 @@ def open_metrics(
             ends.callback(end)
             ends.callback(attach(dispatcher, instruments, sampled))
         elif choices.metrics or (choices.metrics is None and set(wanted.metrics) & {"otlp", "console"}):
-            ends.callback(_send(cells, choices, wanted))
+            ends.callback(_send(cells, choices, wanted, bound))
         _serve(ends, dispatcher, cells, choices, wanted, drops)
         return Measuring(cells, ends.pop_all().close)
 
@@ -88,7 +89,7 @@ def _serve(
         _log.warning("OTFLOW_PROMETHEUS_PORT=%d: %s", port, error)  # never the end of a program
 
 
-def _send(cells: Cells, choices: Choices, wanted: Environment) -> Callable[[], None]:
+def _send(cells: Cells, choices: Choices, wanted: Environment, bound: Bound) -> Callable[[], None]:
     """Make a meter provider that sends the cells; the global one of it if there is none."""
     from opentelemetry.sdk.metrics import MeterProvider as SdkProvider
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
@@ -100,7 +101,7 @@ def _send(cells: Cells, choices: Choices, wanted: Environment) -> Callable[[], N
     resource = describe_service(choices.service_name or "")
     exporters: list[MetricExporter] = []
     if choices.metrics or "otlp" in wanted.metrics:
-        exporters.append(OtlpMetrics(_aim(choices, wanted.metrics_target), wanted.temporality))
+        exporters.append(OtlpMetrics(aim(choices, wanted.metrics_target, "metrics"), wanted.temporality))
     if "console" in wanted.metrics:
         exporters.append(ConsoleMetricExporter())
     readers: Sequence[CellReader] = [CellReader(cells, exporter, resource, read_version()) for exporter in exporters]
@@ -108,10 +109,9 @@ def _send(cells: Cells, choices: Choices, wanted: Environment) -> Callable[[], N
     if isinstance(metrics.get_meter_provider(), metrics.NoOpMeterProvider) or _is_unset():
         metrics.set_meter_provider(provider)
         OwnMeters.provider = provider
-    timeout = choices.exit_timeout or 5.0
 
     def close() -> None:
-        provider.shutdown(timeout * 1000)
+        provider.shutdown(bound.left() * 1000)
 
     return close
 
@@ -119,11 +119,3 @@ def _send(cells: Cells, choices: Choices, wanted: Environment) -> Callable[[], N
 def _is_unset() -> bool:
     found = metrics.get_meter_provider()
     return type(found).__name__ == "_ProxyMeterProvider"
-
-
-def _aim(choices: Choices, target: Target) -> Target:
-    if choices.endpoint is None:
-        return target
-    transport = cast("Transport", choices.protocol or target.protocol)
-    headers = {key.lower(): text for key, text in (choices.headers or target.headers).items()}
-    return target._replace(endpoint=locate(choices.endpoint, transport, "metrics"), protocol=transport, headers=headers)

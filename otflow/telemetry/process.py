@@ -1,4 +1,7 @@
-"""The ends and the forks of this process, and who wants to be told of them. It knows nobody."""
+"""The ends and the forks of this process, who wants to be told of them, and how long an end may take.
+
+It knows nobody.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,37 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
+from time import monotonic
 from types import ModuleType
 
-__all__ = ["Process"]
+__all__ = ["EXIT_TIMEOUT", "Bound", "Process"]
+
+EXIT_TIMEOUT = 5.0
+"""Seconds that the end of the process may take for sending what waits, if nobody says otherwise."""
+
+_LEAST = 0.05  # seconds, for whoever comes last: what is at hand can still go
+
+
+class Bound:
+    """How much time there is for an end that has several parts, one after the other.
+
+    Args:
+        seconds: for all of it together.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds if seconds is not None else EXIT_TIMEOUT
+        self._until: float | None = None
+
+    def begin(self) -> None:
+        """Begin to count."""
+        self._until = monotonic() + self._seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left; all of them as long as it has not begun."""
+        if self._until is None:
+            return self._seconds
+        return max(min(_LEAST, self._seconds), self._until - monotonic())
 
 
 class Process:

@@ -73,7 +73,7 @@ class OtlpMetrics(MetricExporter):
         if not self._told:
             self._told = True
             hint = " OTEL_METRICS_EXPORTER=none says that none are to be sent." if self._refused else ""
-            _log.warning("%s does not take metrics (%s).%s", self._target.endpoint, answer.reason, hint)
+            _log.warning("%s does not take metrics (%s).%s", self._target.place, answer.reason, hint)
         return MetricExportResult.FAILURE
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:

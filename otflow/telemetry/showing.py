@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from otflow.dispatcher import Dispatcher
 from otflow.errors import OtflowError
 from otflow.payload_store import PayloadStore
@@ -42,9 +44,22 @@ def _open_store(choices: Choices, wanted: Environment) -> PayloadStore | None:
 
 
 def hide_secrets(dispatcher: Dispatcher, choices: Choices, wanted: Environment) -> Callable[[], None]:
-    """Have a dispatcher hide what shall not be told; returns the function that takes this back."""
+    """Have a dispatcher hide what shall not be told; returns the function that takes this back.
+
+    What the user gave to the dispatcher itself stays, unless `configure` names something else.
+    """
     before = dispatcher.redact
-    dispatcher.redact = _choose_redactor(choices, wanted)
+    if choices.redact is None and before is not DEFAULT:
+        if before is None or not (wanted.hide_inputs or wanted.hide_outputs):
+            return lambda: None
+        policy = msgspec.structs.replace(
+            before.policy,
+            hide_inputs=before.policy.hide_inputs or wanted.hide_inputs,
+            hide_outputs=before.policy.hide_outputs or wanted.hide_outputs,
+        )
+        dispatcher.redact = Redactor(policy)
+    else:
+        dispatcher.redact = _choose_redactor(choices, wanted)
 
     def undo() -> None:
         dispatcher.redact = before

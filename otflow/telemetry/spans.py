@@ -6,14 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
 from otflow.dispatcher import Dispatcher
-from otflow.pipeline.target import Transport
-from otflow.telemetry.choices import Choices, find_sdk
-from otflow.telemetry.environment import Environment, locate
+from otflow.telemetry.choices import Choices, aim, find_sdk
+from otflow.telemetry.environment import Environment
 from otflow.telemetry.process import Process
 from otflow.telemetry.showing import choose_capture
 
@@ -71,13 +70,8 @@ class Spans:
     def _build(self, choices: Choices, wanted: Environment) -> OwnTraces | None:
         from otflow.telemetry.tracing import build_traces
 
-        target, limits = wanted.target, wanted.limits
+        target, limits = aim(choices, wanted.target, "traces"), wanted.limits
         exporters = wanted.traces if choices.endpoint is None else ("otlp",)
-        if choices.endpoint is not None:
-            transport = cast("Transport", choices.protocol or target.protocol)
-            headers = {key.lower(): text for key, text in (choices.headers or target.headers).items()}
-            endpoint = locate(choices.endpoint, transport, "traces")
-            target = target._replace(endpoint=endpoint, protocol=transport, headers=headers)
         given = {name: getattr(choices, name) for name in ("memory", "max_block", "exit_timeout")}
         limits = limits._replace(**{name: value for name, value in given.items() if value is not None})
         spool = os.fspath(choices.spool) if choices.spool is not None else wanted.spool
@@ -111,7 +105,7 @@ class Spans:
 
         if not isinstance(provider, TracerProvider):
             return
-        sink = self._sink = SpanSink(provider, choose_capture(choices, wanted))
+        sink = self._sink = SpanSink(provider, choose_capture(choices, wanted), scrub=dispatcher.scrub)
         exporter = self._own.exporter if self._own is not None else None
         gate = exporter.brake if exporter is not None else None
         detach = dispatcher.attach(sink, patient=True, scope=sink, gate=gate, settle=sink.settle)
@@ -124,13 +118,14 @@ class Spans:
 
     def release(self) -> None:
         """Take the sink off, send what waits, and close what was built."""
-        if self._end_traces is not None:
-            self._end_traces()
-            self._end_traces = self._sink = None
-        if self._own is not None:
-            own, self._own = self._own, None
-            own.close()
-        self.provider = None
+        end, self._end_traces, self._sink, self.provider = self._end_traces, None, None, None
+        own, self._own = self._own, None
+        try:
+            if end is not None:
+                end()
+        finally:
+            if own is not None:
+                own.close()
 
     def forget(self) -> None:
         """Begin anew in the child of a fork: open runs, and spans that wait, are the parent's."""

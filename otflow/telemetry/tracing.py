@@ -183,7 +183,7 @@ def _build_exporter(target: Target, limits: Limits, spool: Path | None, *, lenie
             if not lenient:
                 raise WorkflowConfigurationError(said) from error
             _log.warning("%s Spans wait in memory only.", said)
-    return Exporter(_sender_for(target), target.endpoint, limits, kept, target.timeout)
+    return Exporter(_sender_for(target), target.place, limits, kept, target.timeout)
 
 
 def _sender_for(target: Target) -> Callable[[], Sender]:

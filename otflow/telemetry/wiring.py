@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from otflow.dispatcher import Dispatcher, default_dispatcher
-from otflow.telemetry.choices import Choices, find_sdk, is_measured
+from otflow.telemetry.choices import Choices, find_sdk, is_measured, silence
 from otflow.telemetry.environment import Environment, read_environment
-from otflow.telemetry.logs import open_logs
-from otflow.telemetry.process import Process
+from otflow.telemetry.logs import is_told, open_logs, tell_ids
+from otflow.telemetry.process import Bound, Process
 from otflow.telemetry.showing import hide_secrets
 from otflow.telemetry.spans import Spans
 
@@ -47,6 +47,8 @@ class Wiring:
         self._process = Process(self._leave, self._fork)
         self.spans = Spans(self._process)
         self._ends: list[Callable[[], None]] = []  # of what does not depend on the provider
+        self._bound = Bound(None)  # of the time that all ends together take
+        self._tells = False  # whether log records say where they were made
         self._cells: Cells | None = None
 
     @property
@@ -71,10 +73,14 @@ class Wiring:
 
     def release(self) -> None:
         """Take everything off."""
-        self.spans.release()
-        while self._ends:
-            self._ends.pop()()
-        self._cells = None
+        self._bound.begin()
+        for end in (self.spans.release, *reversed(self._ends)):
+            try:
+                end()
+            except Exception:  # the others have to be closed all the same
+                _log.warning("Something of the telemetry cannot be ended as it should be.", exc_info=True)
+        self._ends.clear()
+        self._cells, self._tells = None, False
         self._ready, self._known = False, _UNKNOWN
 
     @property
@@ -99,17 +105,31 @@ class Wiring:
     def settle(self) -> None:
         """See to it that everything is attached that should be."""
         if not self._ready:
-            self._environment = read_environment(os.environ)
-            for fault in self._environment.faults:
-                _log.warning("This variable is left out: %s.", fault)
+            self._read()
             self._ready = True
             self._attach_rest()
         choices, wanted, spans = self.choices, self._environment, self.spans
         spans.follow(spans.find_provider(choices, wanted), self.dispatcher, choices, wanted)
+        if spans.provider is not None:
+            self._process.watch()
+        if not self._tells and is_told(choices, wanted, traced=spans.provider is not None):
+            self._tells = True
+            self._ends.append(tell_ids(choices))
         self._known = getattr(trace, "_TRACER_PROVIDER", _UNKNOWN)
         asked, served = choices.tracer_provider or self._known, spans.provider
         wraps = served is not None and asked is not served and find_sdk(asked) is served
         self._wrapper = asked if wraps else None
+
+    def _read(self) -> None:
+        """Read the environment; what it forbids is not done, whoever asks for it."""
+        wanted = self._environment = read_environment(os.environ)
+        for fault in wanted.faults:
+            _log.warning("This variable is left out: %s.", fault)
+        if wanted.disabled and (quiet := silence(self.choices)) != self.choices:
+            _log.warning("OTEL_SDK_DISABLED=true: nothing is sent or served, whatever configure() asks for.")
+            self.choices = quiet
+        exit_timeout = self.choices.exit_timeout
+        self._bound = Bound(exit_timeout if exit_timeout is not None else wanted.limits.exit_timeout)
 
     def _attach_rest(self) -> None:
         """Attach what does not depend on the tracer provider."""
@@ -117,17 +137,16 @@ class Wiring:
         self._ends.append(hide_secrets(dispatcher, choices, wanted))
         if choices.journal is not None:
             self._ends.append(dispatcher.attach(choices.journal, journal=True))
-        if wanted.disabled and choices == Choices():
-            return
         if is_measured(choices, wanted):
             self._measure()
-        self._ends.append(open_logs(choices, wanted, dispatcher))
+        self._ends.append(open_logs(choices, wanted, dispatcher, self._bound))
 
     def _measure(self) -> Measuring:
         from otflow.telemetry.measuring import open_metrics
 
         self._process.watch()
-        measuring = open_metrics(self.dispatcher, self.choices, self._environment, self._drops, self.spans.samples)
+        watched, samples = self._drops, self.spans.samples
+        measuring = open_metrics(self.dispatcher, self.choices, self._environment, watched, samples, self._bound)
         self._ends.append(measuring.close)
         self._cells = measuring.cells
         return measuring

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -61,9 +60,13 @@ def timed(put: Callable[..., None]) -> Callable[..., None]:
     return measured
 
 
-def memory() -> int:
-    """Return the bytes that this process has in memory now."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+def memory(line: str) -> int:
+    """Return the bytes that this program has in memory now (VmRSS), or had at most (VmHWM).
+
+    What `getrusage` tells of the most counts what stood here before the program: its parent's memory.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(text.split()[1]) for text in lines if text.startswith(line)) * 1024
 
 
 async def work(first: int, last: int) -> int:
@@ -82,7 +85,7 @@ if wanted.get("settings"):
     otflow.configure(**wanted["settings"])
 right = asyncio.run(work(0, 200))
 otflow.telemetry.flush(0.2)
-before = memory()
+before = memory("VmRSS")
 exporter = getattr(_wiring.spans._own, "exporter", None)
 done = 200
 for stop in [*wanted.get("stops", ()), wanted["runs"]]:
@@ -91,7 +94,7 @@ for stop in [*wanted.get("stops", ()), wanted["runs"]]:
     if stop != wanted["runs"]:
         print(stop, flush=True)
         sys.stdin.readline()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = memory("VmHWM")
 if wanted.get("flush"):
     otflow.telemetry.flush(wanted["flush"])
 otflow.configure()

@@ -49,11 +49,12 @@ class Keeper(MetricExporter):
         super().__init__(preferred_temporality=preferred)
         self.requests: list[ExportMetricsServiceRequest] = []
         self.closed = False
+        self.result = MetricExportResult.SUCCESS
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> MetricExportResult:
         sent = encode_metrics(metrics_data).SerializeToString()
         self.requests.append(ExportMetricsServiceRequest.FromString(sent))
-        return MetricExportResult.SUCCESS
+        return self.result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return True
@@ -316,6 +317,21 @@ def test_only_what_is_new():
     assert {sum(value[0]) for value in third.values() if isinstance(value, tuple)} == {0}
     moving = [p for p in points(keeper.requests[1]) if p.start_time_unix_nano != cells.began_at]
     assert {p.start_time_unix_nano for p in moving} == {points(keeper.requests[0])[0].time_unix_nano}
+    provider.shutdown()
+
+
+def test_what_did_not_arrive_is_still_new():
+    """What an export did not bring, the next one brings, also to a receiver that wants only what is new."""
+    cells, keeper = Cells(), Keeper({SdkCounter: DELTA, SdkHistogram: DELTA, ObservableCounter: DELTA})
+    provider = MeterProvider([CellReader(cells, keeper, RESOURCE, interval=math.inf)], RESOURCE)
+    sink = MetricSink(cells)
+    replay_a_little(sink)
+    keeper.result = MetricExportResult.FAILURE
+    provider.force_flush()
+    replay_a_little(sink)
+    keeper.result = MetricExportResult.SUCCESS
+    provider.force_flush()
+    assert read_otlp(keeper.requests[1]) == expected(cells)
     provider.shutdown()
 
 

@@ -56,6 +56,10 @@ class Plain(Event):
     checked: Annotated[int, AfterValidator(lambda value: value)] = 1
 
 
+class Typical(Event):
+    key: SecretStr
+
+
 class Inner(BaseModel):
     pin: str = Field("1234", **HIDDEN)
     name: str = "n"
@@ -470,6 +474,49 @@ def test_texts():
         redact(None, b'{"api_key":"key-%08d"}' % number)
     assert redact.text("sk-12345678 key-00000299") == f"sk-12345678 {R}"
     assert len(redact._recent) == 256
+
+
+class Silent(BaseModel):
+    key: SecretStr
+
+    @model_serializer
+    def write(self) -> dict[str, object]:
+        return {"n": 1}
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        {"x": SecretStr("hunter22")},
+        {"x": [SecretBytes(b"hunter22")]},
+        {"x": Secret[dict]({"y": "hunter22"})},
+        {"password": SecretStr("hunter22")},
+        {"password": {"deep": SecretStr("hunter22")}},
+        Typical(key=SecretStr("hunter22")),
+        Silent(key=SecretStr("hunter22")),
+    ],
+)
+def test_texts_that_say_what_json_never_does(live):
+    """What a secret holds is hidden in texts about its payload, and in others after that, though JSON has only stars."""
+    redact = Redactor()
+    body = Body(live, None, redact)
+    assert redact.text("no hunter22, **********") == "no hunter22, **********"
+    assert redact.text("no hunter22, **********", body) == f"no {R}, **********"
+    if not isinstance(live, Silent):
+        assert redact.text("no hunter22") == f"no {R}"
+
+
+def test_short_secrets():
+    """A short secret is looked for only in the errors of who worked on it; a very short one nowhere."""
+    redact = Redactor()
+    body = Body({"x": SecretStr("abcd"), "y": SecretStr("abc"), "z": SecretStr("")}, None, redact)
+    assert redact.text("abcd abc", body) == f"{R} abc"
+    assert redact.text("abcd abc") == "abcd abc"
+
+
+def test_a_secret_in_another_place_of_its_payload():
+    """What a secret holds is hidden in the rest of its payload, and stars that are none of its own stay."""
+    assert told({"x": SecretStr("hunter22"), "y": "no hunter22 **********"}) == {"x": R, "y": f"no {R} **********"}
 
 
 def test_texts_of_odd_bodies():

@@ -11,6 +11,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode, get_current_span
 from pydantic import BaseModel, Field, SecretStr, field_serializer
 
 import otflow
@@ -215,6 +219,73 @@ async def test_errors():
         assert record.error.message == f"{R} was refused (password={R}, url=https://{R}@host)"
         assert "ValueError" in record.error.stack
     assert SECRET not in house.text()
+
+
+class Kept(StartEvent):
+    key: SecretStr = SecretStr(SECRET)
+
+
+async def test_errors_with_the_content_of_a_secret():
+    """What a `SecretStr` holds is not told by the error of the step that worked on it."""
+
+    class Refusing(Workflow):
+        @step
+        async def begin(self, ev: Kept) -> StopEvent:
+            raise ValueError(f"cannot log in using {ev.key.get_secret_value()}")
+
+    house = House()
+    with pytest.raises(ValueError, match=SECRET):
+        await Refusing(dispatcher=house.dispatcher).run(start_event=Kept())
+    house.end()
+    assert {record.error.message for record in house.of(StepFailed)} == {f"cannot log in using {R}"}
+    assert SECRET not in house.text()
+
+
+class Reporting(Workflow):
+    """Reports an exception on its own span."""
+
+    @step
+    async def begin(self, ev: Kept) -> StopEvent:
+        span = get_current_span()
+        try:
+            raise ValueError(f"password=hunter2 {ev.key.get_secret_value()}")
+        except ValueError as error:
+            span.record_exception(error, {"mine": "password=a"})
+        span.set_status(StatusCode.ERROR, f"password=hunter2 {ev.key.get_secret_value()}")
+        span.set_attribute("mine", "password=b")
+        span.add_event("mine", {"mine": "password=c"})
+        return StopEvent()
+
+
+@pytest.mark.parametrize("policy", [None, OFF])
+async def test_what_users_report_on_their_span(policy):
+    """Exceptions and failures that a step reports are told without secrets; what else it says stays as it is."""
+    house = House(policy)
+    await Reporting(dispatcher=house.dispatcher).run(start_event=Kept())
+    house.end()
+    span = house.step("begin")
+    reported, said = span.events
+    wanted = f"password={R} {R}" if policy is None else f"password=hunter2 {SECRET}"
+    assert reported.attributes["exception.message"] == span.status.description == wanted
+    assert ("hunter2" in reported.attributes["exception.stacktrace"]) == (policy is OFF)
+    assert reported.attributes["exception.stacktrace"].endswith(f"ValueError: {wanted}\n")
+    told = (reported.attributes["mine"], span.attributes["mine"], said.attributes["mine"])
+    assert told == ("password=a", "password=b", "password=c")
+
+
+async def test_what_users_report_follows_configure():
+    """The spans of a configured provider have the policy of the moment."""
+    for redact in (True, False):
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        undo = otflow.configure(tracer_provider=provider, redact=redact)
+        try:
+            await Reporting().run(start_event=Kept())
+        finally:
+            undo()
+        [span] = [span for span in exporter.get_finished_spans() if span.name == "step begin"]
+        assert ("hunter2" in str(span.status.description)) != redact
 
 
 async def test_errors_that_are_caught():

@@ -178,9 +178,10 @@ def test_what_is_shown(variables: dict[str, str], attribute: str, value: object)
     ],
 )
 def test_nonsense_is_left_out(variables: dict[str, str]) -> None:
-    """A variable that makes no sense changes nothing, and is named with its value and what would make sense."""
+    """A variable that makes no sense changes nothing, and is named with what would make sense, and its value."""
     found = read(**variables)
     assert found._replace(faults=()) == Environment()
     [(name, value)] = variables.items()
     [fault] = found.faults
-    assert fault.startswith(f"{name.replace('E_', OTLP, 1) if name.startswith('E_') else name}={value!r}: ")
+    said = "..." if name.endswith("_HEADERS") else f"{value!r}"  # in which there may be tokens
+    assert fault.startswith(f"{name.replace('E_', OTLP, 1) if name.startswith('E_') else name}={said}: ")
