@@ -24,7 +24,7 @@ KEPT = 32 * 1024
 _MARGIN = 4096  # characters beyond what is kept: so long may a secret be that is cut, and it still does not show
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_LINES = re.compile(r"(?:\s|\\[nr]|[A-Za-z0-9+/=]{16,}+|(?:Proc-Type|DEK-Info): [^\r\n\\]*+)*+")
+_KEY_LINES = re.compile(r"(?:(?:\s|\\[nr])*+(?:[A-Za-z0-9+/=]{16,}+|(?:Proc-Type|DEK-Info): [^\r\n\\]*+))*+")
 _DIGEST = re.compile(
     r"\b(?P<scheme>digest)[ \t]++(?P<said>(?:[\w\-]++=(?:\\*+\"[^\"\n]*+\"|[^\s,\"]*+)(?:,[ \t]*+)?+)++)", re.IGNORECASE
 )
@@ -44,7 +44,7 @@ _LINES = {  # by the quote in which they stand; a line may also end as `repr` wr
     "'": re.compile(r"(?:[^\r\n\\']++|\\(?![rn])[^\r\n]?+)*+"),
     '"': re.compile(r"(?:[^\r\n\\\"]++|\\(?![rn])[^\r\n]?+)*+"),
 }
-_SCHEME = re.compile(r"\b(?P<scheme>bearer|basic|digest)[ \t]++(?P<value>[\w.~+/=\-]{6,}+)", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(?P<scheme>bearer|basic)[ \t]++(?P<value>[\w.~+/=\-]{6,}+)", re.IGNORECASE)
 _QUOTE = re.compile(r"[bBrRuUfF]{0,2}(?P<quote>\\*+[\"'])")
 _IN_BRACKETS = re.compile(r"(?P<quote>\\*+[\"'])|\\++|[()\[\]{}]")
 _PLAIN = re.compile(r"(?:(?:bearer|basic|digest|token)[ \t]++)?[^\s,;&)\]}\"']+", re.IGNORECASE)

@@ -76,6 +76,12 @@ def _identify(span: LiveSpan) -> SpanContext:
     return span.known
 
 
+def _scrub(span: LiveSpan, text: str) -> str:
+    """Hide what is secret in a text of users."""
+    scrub = span.kin.scrub  # there, because no span shall have to carry it
+    return scrub(text) if scrub is not None else text
+
+
 class LiveSpan(Span):
     """The span of a step while it works, and what is exported when it is done.
 
@@ -193,8 +199,8 @@ class LiveSpan(Span):
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         found: dict[str, AttributeValue] = {
             EXCEPTION_TYPE: name,
-            EXCEPTION_MESSAGE: self._scrub(text_of(exception))[:MAX_TEXT],
-            EXCEPTION_STACKTRACE: self._scrub("".join(traceback.format_exception(exception)))[-MAX_TEXT:],
+            EXCEPTION_MESSAGE: _scrub(self, text_of(exception))[:MAX_TEXT],
+            EXCEPTION_STACKTRACE: _scrub(self, "".join(traceback.format_exception(exception)))[-MAX_TEXT:],
         }
         self.add_event(EXCEPTION_EVENT, {**found, **(attributes or {})}, timestamp)
 
@@ -205,15 +211,11 @@ class LiveSpan(Span):
         """
         new = status if isinstance(status, Status) else Status(status, description)
         if new.description:
-            new = Status(new.status_code, self._scrub(new.description))
+            new = Status(new.status_code, _scrub(self, new.description))
         if self._recording and new.status_code is not StatusCode.UNSET:
             notes = self._note()
             if notes.status.status_code is not StatusCode.OK:
                 notes.status = new
-
-    def _scrub(self, text: str) -> str:
-        scrub = self.kin.scrub  # where all spans of a run find it, and none has to carry it
-        return scrub(text) if scrub is not None else text
 
     def update_name(self, name: str) -> None:
         """Give the span another name."""

@@ -497,7 +497,7 @@ class Silent(BaseModel):
     ],
 )
 def test_texts_that_say_what_json_never_does(live):
-    """What a secret holds is hidden in texts about its payload, and in others after that, though JSON has only stars."""
+    """What a secret holds is hidden in texts about its payload, and in others after that; stars are not."""
     redact = Redactor()
     body = Body(live, None, redact)
     assert redact.text("no hunter22, **********") == "no hunter22, **********"

@@ -54,7 +54,7 @@ R = "__REDACTED__"
         ("curl -H 'Cookie: a=b; c=d' http://x", f"curl -H 'Cookie: {R}' http://x"),
         ("Proxy-Authorization: AWS4 Credential=x, Sig=y\nz", f"Proxy-Authorization: {R}\nz"),
         ('Authorization: Digest username="u", response="x"\nz', f"Authorization: {R}\nz"),
-        ('sent Digest username="u", response="x y", a=b to', f"sent Digest {R}to"),
+        ('sent Digest username="u", response="x y", a=b to', f"sent Digest {R} to"),
         ("[('password', 'hunter2'), ('user', 'bob')]", f"[('password', {R}), ('user', 'bob')]"),
         ("(b'authorization', b'Basic abc')", f"(b'authorization', {R})"),
         ('(\\"api_key\\", \\"x\\")', f'(\\"api_key\\", {R})'),
@@ -64,7 +64,7 @@ R = "__REDACTED__"
         ),
         (
             f"-----BEGIN PRIVATE KEY-----\\n{'Ab+/' * 16}\\n{'Ab+/' * 16} and more",
-            f"-----BEGIN PRIVATE KEY-----{R}and more",
+            f"-----BEGIN PRIVATE KEY-----{R} and more",
         ),
     ],
 )
@@ -89,7 +89,7 @@ def test_hidden(text, told):
         "git@github.com:a/b and bob@host",
         "argument --password: expected one argument",
         "the following arguments are required: --password, --api-key",
-        "use --password to log in, or is --password-less better?",
+        "use --password to log in",
         "usage: x [--password PASSWORD] [--api-key API_KEY] [--secret TEXT] [--auth <auth>]",
         "unknown options ['--password', '--user']",
         "missing fields ['password', 'email'], see ('password', 'email', 'name') and ('password', 3)",
