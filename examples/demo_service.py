@@ -15,16 +15,20 @@ import time
 import otflow
 from otflow.cli import main
 
-HOST = os.environ.get("DEMO_HOST", "127.0.0.1")
-PORT = int(os.environ.get("DEMO_PORT", "9464"))
-EVERY = float(os.environ.get("DEMO_EVERY", "15"))
 
-otflow.configure(prometheus_port=PORT, prometheus_host=HOST)
-while True:
-    sys.argv = ["otflow", "demo", "--offline"]
-    try:
-        main()
-    except SystemExit as end:  # the command says how it went
-        if end.code:
-            raise
-    time.sleep(EVERY)
+def serve() -> None:
+    """Serve metrics, and run the demo every $DEMO_EVERY seconds until somebody ends it, or it fails."""
+    host, port = os.environ.get("DEMO_HOST", "127.0.0.1"), int(os.environ.get("DEMO_PORT", "9464"))
+    otflow.configure(prometheus_port=port, prometheus_host=host)
+    while True:
+        sys.argv = ["otflow", "demo", "--offline"]
+        try:
+            main()
+        except SystemExit as end:  # the command says how it went
+            if end.code:
+                raise
+        time.sleep(float(os.environ.get("DEMO_EVERY", "15")))
+
+
+if __name__ == "__main__":
+    serve()

@@ -158,6 +158,7 @@ def _start(plans: list[Plan], kept: list[Process], state: Path, tell: Callable[[
 
     try:
         for plan in plans:
+            (plan.folder / f"{plan.name}.log").unlink(missing_ok=True)  # what was said last time tells nothing now
             tell(f"starting {plan.name}" + (", which takes half a minute" if plan.name == "phoenix" else ""))
             launch(plan, note)
     except BaseException:
@@ -200,9 +201,9 @@ def show_stack() -> str:
 
 def _draw_table(stack: Stack) -> str:
     rows = (
-        ("Jaeger", stack.jaeger.url, "traces"),
         ("Phoenix", stack.phoenix.url, "traces, with what went in and out"),
         ("Prometheus", stack.prometheus.url, "metrics"),
+        ("Jaeger API", f"{stack.jaeger.url}/api/services", "traces; no page here"),
         ("OTLP, HTTP", stack.collector.otlp_http, "for OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("OTLP, gRPC", stack.collector.otlp_grpc, "or here"),
         ("metrics", f"http://127.0.0.1:{stack.app_metrics}/metrics", "asked by Prometheus, if served"),
@@ -210,6 +211,7 @@ def _draw_table(stack: Stack) -> str:
     lines = [f"  {name:<11} {url:<31} {what}" for name, url, what in rows]
     lines.append(f"  spans       {_shorten(stack.collector.archive)}")
     lines.append(f"  logs        {_shorten(locate_state() / 'servers')}/*.log")
+    lines.append("  Jaeger is API only; its page is in docker compose.")
     return "\n".join(["", *lines, "", "`make demo-traced` runs the demo into it, `make stack-down` ends it."])
 
 

@@ -1,4 +1,4 @@
-"""Run the Phoenix server with both of its ports on loopback; to be run by the Python that has Phoenix.
+"""Run the Phoenix server with both of its ports on loopback, quietly; to be run by the Python that has Phoenix.
 
 Its setting for the host places the HTTP port only. The gRPC port is opened on every address of the machine, whatever is
 set; so whatever a gRPC server of this process is asked to open is put on loopback.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from grpc import aio
+from uvicorn.config import LOGGING_CONFIG
 
 make_server = aio.server
 
@@ -22,6 +23,7 @@ def make_loopback_server(*args: object, **kwargs: object) -> aio.Server:
 
 
 aio.server = make_loopback_server
+LOGGING_CONFIG["loggers"]["uvicorn.access"]["level"] = "WARNING"  # or its log has a line for each request, for ever
 sys.argv = ["phoenix", "serve"]
 
 from phoenix.server.main import main  # noqa: E402  # it takes what it needs of gRPC when it is imported

@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Jaeger:
-    """Where Jaeger is: `url` for its page and both query APIs; the endpoints take traces."""
+    """Where Jaeger is: `url` for both query APIs; the endpoints take traces. It has no page: see `plan_jaeger`."""
 
     url: str
     otlp_grpc: str
@@ -121,7 +121,8 @@ def _base(port: int) -> str:
 def plan_jaeger(folder: Path, query: int, otlp_grpc: int, otlp_http: int) -> tuple[Plan, Jaeger]:
     """Plan a Jaeger that keeps traces in memory.
 
-    Its other listeners, old protocols among them, get ports that nobody else has, because none of them can be left out.
+    It is built from its Go module, which does not hold the page that the project's own builds bring along. Its other
+    listeners, old protocols among them, get ports that nobody else has, because none of them can be left out.
     """
     anywhere = f"{LOOPBACK}:0"
     others = (
@@ -146,7 +147,13 @@ def plan_jaeger(folder: Path, query: int, otlp_grpc: int, otlp_http: int) -> tup
         "--log-level=warn",
     )
     ports, url = (query, otlp_grpc, otlp_http), _base(query)
-    plan = Plan("jaeger", command, folder, f"{url}/api/services", ports, {"SPAN_STORAGE_TYPE": "memory"})
+    environment = {
+        "SPAN_STORAGE_TYPE": "memory",
+        # not all of it hears of the switch above; and where a span is made after all, nobody listens for it
+        "OTEL_TRACES_SAMPLER": "always_off",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:1",
+    }
+    plan = Plan("jaeger", command, folder, f"{url}/api/services", ports, environment)
     return plan, Jaeger(url, _base(otlp_grpc), _base(otlp_http))
 
 
@@ -163,6 +170,8 @@ def plan_phoenix(folder: Path, http: int, grpc: int) -> tuple[Plan, Phoenix]:
         "PHOENIX_ENABLE_MCP_SERVER": "false",
         "PHOENIX_AGENTS_DISABLE_WEB_ACCESS": "true",
         "PHOENIX_AGENTS_DISABLE_BASH": "true",
+        "PHOENIX_LOGGING_LEVEL": "warning",
+        "PHOENIX_LOG_MIGRATIONS": "false",
         "PYTHONPATH": "",
     }
     command = (_program("phoenix"), str(Path(__file__).with_name("phoenix_loopback.py")))

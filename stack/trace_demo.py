@@ -43,9 +43,9 @@ def trace_demo(tell: Callable[[str], None]) -> int:
     print()
     tell("the demo is over; looking for its run")
     trace = _find_trace(stack, mark)
-    print(f"\n  Jaeger      {stack.jaeger.url}/trace/{trace}")
-    print(f"  Phoenix     {_find_page(stack, trace)}")
-    print(f"  Prometheus  {stack.prometheus.url}/graph?{urllib.parse.urlencode(_METRICS)}\n")
+    print(f"\n  Phoenix     {_find_page(stack, trace)}")
+    print(f"  Prometheus  {stack.prometheus.url}/graph?{urllib.parse.urlencode(_METRICS)}")
+    print(f"  Jaeger API  {stack.jaeger.url}/api/traces/{trace}\n")
     return 0
 
 

@@ -135,7 +135,7 @@ def dashboards(
     runbook: Annotated[
         str | None,
         typer.Option(
-            "--runbook", metavar="URL", help="The page that alerts link to. Default: docs/dashboards.md of otflow."
+            "--runbook", metavar="URL", help="The page that alerts link to, a heading for each. Default: no links."
         ),
     ] = None,
 ) -> None:

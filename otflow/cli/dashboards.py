@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from otflow.dashboards.definition import Definition, define
-from otflow.dashboards.files import RUNBOOK, general_files, workflow_files
+from otflow.dashboards.files import general_files, workflow_files
 from otflow.dashboards.workflow_rules import remarks
 from otflow.decorators import step_config
 from otflow.errors import OtflowError
@@ -40,20 +40,19 @@ def show_dashboards(
         target: the workflow, as `module:Workflow`; None for the dashboards of all workflows.
         folder: where the files go.
         timeout: seconds after which a run ends, or "none"; None: as the workflow itself says.
-        runbook: the address that alerts link to; None for the page in the repository of otflow.
+        runbook: the address of the page that alerts link to; None: they link to nothing.
         stdout: whether all is printed as one JSON object, the texts by the paths of their files, in place of written.
 
     Raises:
         DashboardsError: the workflow is not found, or a file cannot be written.
     """
-    page = RUNBOOK if runbook is None else runbook
     if target is None:
         if timeout is not None:
             raise DashboardsError("--timeout is that of a workflow: name one.")
-        files, odd = general_files(page), []
+        files, odd = general_files(runbook), []
     else:
         definition = _define(target, timeout)
-        files, odd = workflow_files(definition, page), list(remarks(definition))
+        files, odd = workflow_files(definition, runbook), list(remarks(definition))
     if stdout:
         print(json.dumps(dict(files), indent=2, ensure_ascii=False))
     else:

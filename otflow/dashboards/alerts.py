@@ -138,7 +138,7 @@ def _of_telemetry() -> tuple[Alert, ...]:
             name="OtflowMetricsAbsent",
             expr="absent(otflow_run_active) and on () count(last_over_time(otflow_run_active[1d])) > 0",
             hold="10m",
-            severity="page",
+            severity="ticket",  # a program that ended after its work looks the same
             summary="No process shows metrics of otflow any more",
             description="There were metrics of otflow within the last day, and for 10 minutes there have been none at "
             "all. Either every process is gone, or Prometheus reaches none of them. No other alert can fire now.",

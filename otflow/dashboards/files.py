@@ -16,19 +16,16 @@ from otflow.dashboards.waits import waits
 from otflow.dashboards.workflow_dashboard import file_name, workflow_dashboard
 from otflow.dashboards.workflow_rules import workflow_rules
 
-__all__ = ["RUNBOOK", "general_files", "workflow_files"]
-
-RUNBOOK = "docs/dashboards.md"
-"""The page with one heading for each alert."""
+__all__ = ["general_files", "workflow_files"]
 
 _DASHBOARDS, _RULES = "dashboards", "prometheus/rules"
 
 
-def general_files(runbook: str = RUNBOOK) -> Mapping[str, str]:
+def general_files(runbook: str | None = None) -> Mapping[str, str]:
     """Return the dashboards and rules for all workflows: texts by the path of their file.
 
     Args:
-        runbook: the address that alerts link to; default the page in the repository of otflow.
+        runbook: the address of the page that alerts link to, with one heading for each; default None: no links.
     """
     pages = {
         f"{_DASHBOARDS}/{page.uid}.json": write_dashboard(page) for page in (overview(), steps(), waits(), health())
@@ -45,12 +42,12 @@ def general_files(runbook: str = RUNBOOK) -> Mapping[str, str]:
     }
 
 
-def workflow_files(definition: Definition, runbook: str = RUNBOOK) -> Mapping[str, str]:
+def workflow_files(definition: Definition, runbook: str | None = None) -> Mapping[str, str]:
     """Return the dashboard and the rules of one workflow: texts by the path of their file.
 
     Args:
         definition: what is known of the workflow.
-        runbook: the address that alerts link to; default the page in the repository of otflow.
+        runbook: the address of the page that alerts link to, with one heading for each; default None: no links.
     """
     name = file_name(definition.name)
     about = f"The rules of the workflow {definition.name}, made from its definition by `otflow dashboards`."

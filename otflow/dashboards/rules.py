@@ -39,6 +39,7 @@ class Alert:
         name: its name; also the heading of what to do about it, in the page that it links to.
         expr: the query.
         hold: for how long it has to have an answer, as `10m`; default it need not last.
+        labels: further labels, which tell it from another one with its name; default none.
         severity: whether someone is woken up.
         summary: what is wrong, in one line; labels are written `{{ $labels.NAME }}`, the value `{{ $value }}`.
         description: what it means, and where to look first.
@@ -50,6 +51,7 @@ class Alert:
     summary: str
     description: str
     hold: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 Rule: TypeAlias = Recording | Alert
@@ -70,13 +72,13 @@ class RuleGroup:
     interval: str = "30s"
 
 
-def write_rules(groups: Iterable[RuleGroup], *, about: str, runbook: str) -> str:
+def write_rules(groups: Iterable[RuleGroup], *, about: str, runbook: str | None = None) -> str:
     """Write groups of rules as the text of a file.
 
     Args:
         groups: the groups.
         about: what stands at the top of the file, as comment.
-        runbook: the address of the page with one heading for each alert.
+        runbook: the address of the page with one heading for each alert; default None, then alerts link to nothing.
     """
     lines = [*(f"# {line}".rstrip() for line in about.splitlines()), "groups:"]
     for group in groups:
@@ -92,14 +94,15 @@ def _write_recording(rule: Recording) -> Iterator[str]:
     yield from _write_mapping("labels", rule.labels)
 
 
-def _write_alert(rule: Alert, runbook: str) -> Iterator[str]:
+def _write_alert(rule: Alert, runbook: str | None) -> Iterator[str]:
     yield f"      - alert: {rule.name}"
     yield f"        expr: {_quote(rule.expr)}"
     if rule.hold:
         yield f"        for: {rule.hold}"
-    yield from _write_mapping("labels", {"severity": rule.severity})
-    address = f"{runbook}#{rule.name.lower()}"
-    texts = {"summary": rule.summary, "description": rule.description, "runbook_url": address}
+    yield from _write_mapping("labels", {"severity": rule.severity, **rule.labels})
+    texts = {"summary": rule.summary, "description": rule.description}
+    if runbook is not None:
+        texts["runbook_url"] = f"{runbook}#{rule.name.lower()}"
     yield from _write_mapping("annotations", texts)
 
 

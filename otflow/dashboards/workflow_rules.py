@@ -100,6 +100,7 @@ def _of_step(definition: Definition, step: StepDefinition) -> Iterator[Alert]:
             expr=f"{quantile(0.99, rate(buckets, '5m'), WORKFLOW, STEP)} > {near:g}",
             hold="10m",
             severity="ticket",
+            labels={STEP: step.name},
             summary=f"{STEP_OF} takes nearly as long as a run may",
             description=f"1 % of the attempts of this step take {{{{ $value | humanizeDuration }}}} or more; a run is "
             f"ended after {definition.timeout:g} s.",
@@ -114,6 +115,7 @@ def _of_step(definition: Definition, step: StepDefinition) -> Iterator[Alert]:
             expr=f"{ratio(again, attempts)} > {worst / 2:.4g}",
             hold="10m",
             severity="ticket",
+            labels={STEP: step.name},
             summary=f"{STEP_OF} lives on its retries",
             description=f"{{{{ $value | humanizePercentage }}}} of the attempts are followed by another one. The retry "
             f"policy allows {allowed} attempts; if all failed, it would be {worst:.0%}.",

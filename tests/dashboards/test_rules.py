@@ -11,7 +11,6 @@ import pytest
 from otflow import Workflow
 from otflow.dashboards.alerts import DEFAULT_TIMEOUT, alerts
 from otflow.dashboards.definition import Retries, StepDefinition, worst_retries
-from otflow.dashboards.files import RUNBOOK
 from otflow.dashboards.recording import recordings
 from otflow.dashboards.rules import Alert, Recording, RuleGroup, write_rules
 from otflow.dashboards.workflow_rules import LARGEST_RUN, LARGEST_STEP, remarks, workflow_rules
@@ -34,7 +33,9 @@ def names(group: RuleGroup) -> list[str]:
 
 def test_alerts_have_a_page() -> None:
     """The page that an alert links to has a heading with its name, and every heading of that kind is an alert."""
-    headings = set(re.findall(r"^#+ (Otflow\w+)$", (ROOT / RUNBOOK).read_text(encoding="utf-8"), re.MULTILINE))
+    headings = set(
+        re.findall(r"^#+ (Otflow\w+)$", (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert headings == {alert.name for alert in every_alert()}
 
 
@@ -73,7 +74,14 @@ def test_rules_are_written_as_yaml() -> None:
             Recording(record="a:b:c", expr='m{x="1"}', labels={"who": "me"}),
             Recording(record="a:b:d", expr='m{x="it\'s"}'),
             Alert(name="Bad", expr="m > 1", hold="5m", severity="page", summary="It: bad", description='Say "no"\\.'),
-            Alert(name="Worse", expr="m > 2", severity="ticket", summary="# no comment", description="yes"),
+            Alert(
+                name="Worse",
+                expr="m > 2",
+                severity="ticket",
+                summary="# no comment",
+                description="yes",
+                labels={"step": "ask"},
+            ),
         ),
     )
     assert write_rules([group], about="One.\n\nTwo.", runbook="http://x/y") == (
@@ -86,9 +94,18 @@ def test_rules_are_written_as_yaml() -> None:
         '        annotations:\n          summary: "It: bad"\n          description: \'Say "no"\\.\'\n'
         '          runbook_url: "http://x/y#bad"\n'
         '      - alert: Worse\n        expr: "m > 2"\n        labels:\n          severity: "ticket"\n'
+        '          step: "ask"\n'
         '        annotations:\n          summary: "# no comment"\n          description: "yes"\n'
         '          runbook_url: "http://x/y#worse"\n'
     )
+    assert "runbook" not in write_rules([group], about="")  # a link that leads nowhere is worse than none
+
+
+def test_rules_of_a_workflow_are_told_apart() -> None:
+    """No two rules of a workflow have the same name and labels, which Prometheus's own check complains about."""
+    rules = workflow_rules(order(10.0)).rules
+    told = [(rule.name, *sorted(rule.labels.items())) for rule in rules if isinstance(rule, Alert)]
+    assert len(told) == len(set(told)) > len({name for name, *_ in told})
 
 
 # --- of one workflow ------------------------------------------------------------------------------------------

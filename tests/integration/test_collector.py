@@ -126,11 +126,12 @@ async def test_logs_come_to_the_file(collector: Collector) -> None:
     mark = unique("log")
     made = LoggerProvider(Resource({"service.name": mark}))
     made.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(f"{collector.otlp_http}/v1/logs")))
-    made.get_logger("test").emit(body=f"{mark}: connecting with password=hunter2; done")
+    made.get_logger("test").emit(body=f"{mark}: connecting with password=hunter2; {{'secret': 'hunter2'}} done")
     made.shutdown()
     file = collector.archive.with_name("logs.jsonl")
     lines = wait_for(lambda: file.exists() and [line for line in file.read_text().splitlines() if mark in line])
-    assert f"{mark}: connecting with password=****; done" in lines[0]
+    assert f"{mark}: connecting with password=****; {{'secret': '****'}} done" in lines[0]
+    assert "otflow.masking" not in lines[0]
     assert "hunter2" not in lines[0]
 
 
@@ -142,8 +143,18 @@ SECRETS = {
             {"record": "ContextWritten", "path": "client_secret", "value": "hunter2-d"},
             {"record": "EventReceived", "body": {"raw": json.dumps({"Authorization": 'hunter2-e "q" \\', "kept": 5})}},
             {"record": "EventSent", "body": {"access_token": 12345678, "token_count": 17, "after": True}},
+            {"record": "ContextWritten", "path": "db.password", "value": {"value": "hunter2-q", "of": [{"a": "}"}]}},
         ]
     ),
+    "pretty": json.dumps({"password": {"value": "hunter2-r"}, "tokens": 3, "token": "hunter2-s"}, indent=1),
+    "deep": json.dumps({"a": json.dumps({"b": json.dumps({"pwd": "hunter2-t", "c": 1})})}),
+    "headers": json.dumps({"headers": [["authorization", "Token hunter2-u"], ["accept", "text"]]}),
+    "arguments": json.dumps(["run", "--password", "hunter2-v", "--fast"]),
+    "shown": "Login(user='ann', password='hunter2-w', api_key=\"hunter2-x\", n=1)",
+    "invalid": "input_value={'password': 'hunter2-y', 'secret': Box(value='hunter2-z'), 'n': 1}, input_type=dict",
+    "nested": json.dumps({"text": "{'passcode': 'hunter2-A', 'n': 1} password: hunter2-B", "n": 1}),
+    "command": "curl --password hunter2-C -H 'X-Api-Key: hunter2-D' -H 'Authorization: Token hunter2-E' x",
+    "broker": "redis://:hunter2/F@host/db and http://host:8080/a",
     "http.request.header.authorization": "Basic hunter2-f",
     "db.connection_string": "postgresql://ann:hunter2-g@db/prod?sslmode=on&password=hunter2-h&x=1",
     "note": "first line\nsk-proj-hunter2iAAAAAAAAAAAAAAAA, Bearer hunter2jAAAAAAAAAAAA; task-force-management-system-x",
@@ -165,9 +176,12 @@ def test_secrets_are_gone_behind_it(collector: Collector, jaeger: Jaeger, phoeni
     """No backend and no file ever sees a secret; JSON stays JSON, and what only looks similar stays as it was."""
     service = unique("secrets")
     with provider(collector.otlp_http, service) as made:
-        span = made.get_tracer("test").start_span("masked", attributes={**SECRETS, **KEPT})
+        span = made.get_tracer("test", attributes={"password": "hunter2-G"}).start_span(
+            "GET /?password=hunter2-H", attributes={**SECRETS, **KEPT}
+        )
         span.add_event("exception", {"exception.message": "cannot log in with api_key=hunter2-o: refused"})
-        span.set_status(Status(StatusCode.ERROR, "cannot open https://ann:hunter2-p@host/"))
+        text = "cannot open https://ann:hunter2-p@host/ with {\"password\": \"hunter2-I\"} or {'secret': 'hunter2-J'}"
+        span.set_status(Status(StatusCode.ERROR, text))
         span.end()
     [spans] = wait_for(lambda: read_jaeger(jaeger, service)).values()
     found = tags(spans[0])
@@ -180,13 +194,40 @@ def test_secrets_are_gone_behind_it(collector: Collector, jaeger: Jaeger, phoeni
     assert {key: found[key] for key in KEPT} == KEPT
     assert json.loads(found["input.value"]) == {"user": "ann", "password": "****", "n": 1}
     assert json.loads(found["output.value"]) == {"list": [{"api_key": "****"}, {"secret": "****"}], "pin": 7}
-    written, received, sent = json.loads(found["otflow.records"])
+    written, received, sent, wrapped = json.loads(found["otflow.records"])
     assert (written["path"], written["value"]) == ("client_secret", "****")
     assert json.loads(received["body"]["raw"]) == {"Authorization": "****", "kept": 5}
     assert sent["body"] == {"access_token": "****", "token_count": 17, "after": True}
+    assert (wrapped["path"], wrapped["value"]) == ("db.password", "****")
+    assert json.loads(found["pretty"]) == {"password": "****", "tokens": 3, "token": "****"}
+    assert json.loads(json.loads(json.loads(found["deep"])["a"])["b"]) == {"pwd": "****", "c": 1}
+    assert json.loads(found["headers"]) == {"headers": [["authorization", "****"], ["accept", "text"]]}
+    assert json.loads(found["arguments"]) == ["run", "--password", "****", "--fast"]
+    assert found["shown"] == "Login(user='ann', password=****, api_key=****, n=1)"
+    assert found["invalid"] == "input_value={'password': '****', 'secret': '****', 'n': 1}, input_type=dict"
+    assert json.loads(found["nested"]) == {"text": "{'passcode': '****', 'n': 1} password: ****", "n": 1}
+    assert found["command"] == "curl --password **** -H 'X-Api-Key: ****' -H 'Authorization: ****' x"
+    assert found["broker"] == "redis://:****@host/db and http://host:8080/a"
+    assert spans[0]["operationName"] == "GET /?password=****"
+    assert found["otel.status_description"] == (
+        "cannot open https://ann:****@host/ with {\"password\": \"****\"} or {'secret': '****'}"
+    )
+    assert [key for key in found if key.startswith("otflow.masking")] == []
     assert found["db.connection_string"] == "postgresql://ann:****@db/prod?sslmode=on&password=****&x=1"
     assert found["note"] == "first line\n****, Bearer ****; task-force-management-system-x"
     assert found["key.pem"] == "****\nrest"
+
+
+def test_odd_values_come_through(collector: Collector) -> None:
+    """What is no text is let through as it is, numbers that JSON does not have too, and what is beside it is masked."""
+    service = unique("odd")
+    values = {"nan": float("nan"), "inf": float("inf"), "list": [float("nan")], "bytes": b"\xff", "empty": ""}
+    with provider(collector.otlp_http, service) as made:
+        made.get_tracer("test").start_span("", attributes={**values, "text": "password=hunter2"}).end()
+    [span] = wait_for_spans(lambda: read_archive(collector.archive, service), 1)
+    assert attributes(span).keys() >= values.keys()
+    assert attributes(span)["text"] == "password=****"
+    assert "hunter2" not in json.dumps(span)
 
 
 def test_large_values_come_whole_or_not_at_all(collector: Collector, jaeger: Jaeger) -> None:

@@ -121,13 +121,13 @@ def write(folder: Path, files: dict[str, str]) -> list[Path]:
     "names", [["Order"], ['Or"der', "It's", "a\nb", "{{ oops }}", "命令", "c:\\d"]], ids=["plain", "odd"]
 )
 def test_rules_are_accepted(tool: Callable[[str], Path], tmp_path: Path, names: list[str]) -> None:
-    """Prometheus accepts the general rules, and those of workflows with any name."""
+    """Prometheus accepts the general rules, and those of workflows with any name, and nothing in them is double."""
     files = dict(general_files())
     for name in names:
         files |= workflow_files(replace(order(), name=name))
     paths = write(tmp_path, files)
     assert len(paths) == 2 + len(names)
-    promtool(tool, "check", "rules", *paths)
+    promtool(tool, "check", "rules", "--lint-fatal", *paths)
 
 
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)

@@ -27,6 +27,7 @@ from tests.integration.reading import ask_prometheus, read_json, read_phoenix, w
 REWRITE = bool(os.environ.get("OTFLOW_REWRITE"))  # read now: no test sees the settings of the machine
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST = 300 * 1024  # bytes of a picture in the repository
+HIDDEN = 140  # pixels at the lower end of a window that are not drawn
 HISTORY = 150 if REWRITE else 5  # scrapes, one a second
 LATENCY = (
     "histogram_quantile(0.95, sum by (le, otflow_step_name) "
@@ -38,7 +39,7 @@ def keep(chromium: Path, url: str, name: str, folder: Path, area: tuple[int, int
     """Take a picture of a page, and keep it in the documentation if that is wanted."""
     left, top, width, height = area
     file = folder / f"{name}.png"
-    take_picture(chromium, url, file, left + width, top + height)
+    take_picture(chromium, url, file, left + width, top + height + HIDDEN)
     crop_picture(chromium, file, area)
     assert file.read_bytes().startswith(b"\x89PNG")
     assert 10_000 < file.stat().st_size < LARGEST
@@ -84,7 +85,7 @@ def busy() -> Iterator[str]:
 def test_prometheus_draws_latencies(
     chromium: Path, busy: str, start: Callable[[Plan], Process], work: Path, tmp_path: Path
 ) -> None:
-    """The page of a graph has a line for each step of a workflow."""
+    """The page of a graph has a line for each step of a workflow, and the dashboard of all workflows has its names."""
     plan, prometheus = plan_prometheus(work, find_free_ports(1)[0], {"otflow": [busy]}, interval="1s")
     start(plan)
     wait_for(lambda: len(ask_prometheus(prometheus, f"({LATENCY}) > 0")) == 3)
@@ -96,7 +97,12 @@ def test_prometheus_draws_latencies(
         return texts if {"price", "split", "total"} <= _labels(texts) else []
 
     wait_for(look, patience=180)
-    keep(chromium, url, "prometheus", tmp_path, (0, 0, 1300, 860))
+    keep(chromium, url, "prometheus", tmp_path, (0, 0, 1300, 900))
+    drawn = tmp_path / "overview.svg"
+    preview = [sys.executable, "grafana/preview.py", "grafana/dashboards/otflow-overview.json", prometheus.url, drawn]
+    subprocess.run(preview, cwd=ROOT, check=True)
+    assert "Checkout" in drawn.read_text(encoding="utf-8")
+    keep(chromium, drawn.as_uri(), "dashboard", tmp_path, (0, 0, 1200, 722))
 
 
 def _labels(texts: list[str]) -> set[str]:

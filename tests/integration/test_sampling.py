@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import Tracer
-from opentelemetry.trace import format_trace_id, set_span_in_context
+from opentelemetry.trace import Status, StatusCode, format_trace_id, set_span_in_context
 
 from stack.process import Process, find_free_ports, kill_process
 from stack.servers import Collector, Jaeger, Phoenix, Plan, plan_collector, plan_jaeger
@@ -107,7 +107,7 @@ def count_calls(sampler: Collector, service: str) -> int:
 
 
 def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
-    """Slow, forced, tried again, ended badly, waiting: each of these alone keeps a trace, and nothing else does."""
+    """Slow, forced, tried again, ended badly, waiting, resumed, open for long: each keeps a trace, and nothing else."""
     plan, sampler = plan_sampler(work, jaeger, phoenix)
     start(plan)
     service = unique("reasons")
@@ -116,9 +116,10 @@ def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Ja
         tracer = made.get_tracer("test")
         kept = {make_trace(tracer, outcome=outcome) for outcome in outcomes}
         kept |= {make_trace(tracer, keep=True), make_trace(tracer, seconds=7), make_trace(tracer, attempt=2)}
+        kept |= {make_trace(tracer, pending=True), make_trace(tracer, segment=1)}
         dull = [
             make_trace(tracer, keep=False),
-            make_trace(tracer, outcome="ok"),
+            make_trace(tracer, outcome="ok", segment=0, attempt=1),
             make_trace(tracer, outcome="buffered"),
         ]
     wait_for(lambda: count_dropped(sampler) == len(dull))
@@ -127,31 +128,82 @@ def test_every_reason_to_keep_a_trace_works(work: Path, start: Start, jaeger: Ja
     assert {trace: len(spans) for trace, spans in found.items()} == dict.fromkeys(kept, 2)
 
 
-async def test_what_comes_late_follows_the_decision(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
-    """Spans that come after their trace was decided about share its fate, even if others came between."""
-    plan, sampler = plan_sampler(work, jaeger, phoenix, COLLECTOR_TRACES_IN_MEMORY="2")
+def test_what_comes_late_is_not_lost(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
+    """Late spans of a kept trace are kept; of a dropped one, those that are a reason to keep it, and no others."""
+    plan, sampler = plan_sampler(work, jaeger, phoenix)
     start(plan)
     service = unique("late")
+    reasons = {"dull": {}, "failing": {}, "slow": {}, "noted": {"otflow.keep": True}}
     with provider(sampler.otlp_http, service) as made:
         tracer = made.get_tracer("test")
         late = {}
-        for name, attributes in (("kept", {"otflow.keep": True}), ("dropped", {})):
-            root = tracer.start_span(name, attributes=attributes)
-            late[name] = tracer.start_span(f"late in {name}", set_span_in_context(root))
+        for count, (name, attributes) in enumerate(reasons.items(), 1):
+            root = tracer.start_span(name, attributes=attributes, start_time=time.time_ns())
+            late[name] = set_span_in_context(root)
+            root.end()
+            made.force_flush()
+            if attributes:
+                wait_for(lambda: read_jaeger(jaeger, service))
+            else:
+                wait_for(lambda count=count: count_dropped(sampler) == count)
+        for _ in range(2):
+            make_trace(tracer)
+        made.force_flush()
+        wait_for(lambda: count_dropped(sampler) == 5)  # and nothing is in memory any more of those before
+        end = time.time_ns()
+        for name, context in late.items():
+            begin = end - (7 * 10**9 if name == "slow" else 10**6)
+            span = tracer.start_span(f"late in {name}", context, start_time=begin)
+            if name == "failing":
+                span.set_status(Status(StatusCode.ERROR, "broken"))
+            span.end(end)
+    wait_for(lambda: count_dropped(sampler) == 6)
+    wait_for_spans(lambda: chain(*read_jaeger(jaeger, service).values()), 4)
+    found = [span["operationName"] for spans in read_jaeger(jaeger, service).values() for span in spans]
+    assert sorted(found) == ["late in failing", "late in noted", "late in slow", "noted"]
+
+
+def test_a_long_run_is_whole_though_it_fails_late(work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix) -> None:
+    """A run that announces what is open is kept from then on, so that it has all its spans when it fails."""
+    plan, sampler = plan_sampler(work, jaeger, phoenix)
+    start(plan)
+    service = unique("long")
+    with provider(sampler.otlp_http, service) as made:
+        tracer = made.get_tracer("test")
+        root = tracer.start_span("run")
+        context = set_span_in_context(root)
+        tracer.start_span("first step", context).end()
+        tracer.start_span("run_started", context, attributes={"otflow.pending": True}).end()
+        made.force_flush()
+        wait_for_spans(lambda: chain(*read_jaeger(jaeger, service).values()), 2)
+        tracer.start_span("second step", context).end()
+        root.set_status(Status(StatusCode.ERROR, "broken"))
+        root.end()
+    found = wait_for_spans(lambda: chain(*read_jaeger(jaeger, service).values()), 4)
+    assert {span["operationName"] for span in found} == {"run", "first step", "run_started", "second step"}
+
+
+def test_the_share_of_the_rest_is_drawn_by_the_trace(
+    work: Path, start: Start, jaeger: Jaeger, phoenix: Phoenix
+) -> None:
+    """Of a trace that is there by chance all spans are, also those that were decided about later."""
+    plan, sampler = plan_sampler(work, jaeger, phoenix, COLLECTOR_KEEP_PERCENT="50")
+    start(plan)
+    service = unique("share")
+    with provider(sampler.otlp_http, service) as made:
+        tracer = made.get_tracer("test")
+        roots = [tracer.start_span("root") for _ in range(40)]
+        for root in roots:
             root.end()
         made.force_flush()
-        wait_for(lambda: read_jaeger(jaeger, service))
-        wait_for(lambda: count_dropped(sampler) == 1)
-        make_trace(tracer)
-        make_trace(tracer)
-        made.force_flush()
-        wait_for(lambda: count_dropped(sampler) == 3)  # and nothing is in memory any more of those before
-        for span in late.values():
-            span.set_attribute("otflow.outcome", "ok")
-            span.end()
-    wait_for_spans(lambda: chain(*read_jaeger(jaeger, service).values()), 2)
-    found = [span["operationName"] for spans in read_jaeger(jaeger, service).values() for span in spans]
-    assert sorted(found) == ["kept", "late in kept"]
+        wait_for(lambda: count_dropped(sampler) + len(read_jaeger(jaeger, service)) == len(roots))
+        dropped = count_dropped(sampler)
+        for root in roots:
+            tracer.start_span("late", set_span_in_context(root)).end()
+    wait_for(lambda: count_dropped(sampler) == 2 * dropped)
+    found = wait_for_spans(lambda: chain(*read_jaeger(jaeger, service).values()), 2 * (len(roots) - dropped))
+    assert 0 < dropped < len(roots)
+    assert len({span["traceID"] for span in found}) == len(roots) - dropped
 
 
 def count_backlog(collector: Collector) -> int:

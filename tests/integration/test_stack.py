@@ -43,8 +43,10 @@ def stack(environment: dict[str, str], command: str) -> subprocess.CompletedProc
 
 
 @pytest.fixture
-def up(environment: dict[str, str]) -> Iterator[subprocess.CompletedProcess[str]]:
-    """Start the stack, and end it."""
+def up(environment: dict[str, str], work: Path) -> Iterator[subprocess.CompletedProcess[str]]:
+    """Start the stack, where it ran before, and end it."""
+    (work / "servers").mkdir(parents=True)
+    (work / "servers" / "phoenix.log").write_text("what was said the last time\n")
     yield stack(environment, "up")
     stack(environment, "down")
 
@@ -81,8 +83,9 @@ def test_the_stack_comes_and_goes(
     """What is started can be looked at where the table says, takes the demo, and is ended: that, and nothing else."""
     assert (up.returncode, up.stderr) == (0, "")
     assert max(len(line) for line in up.stdout.splitlines() if str(work) not in line) <= 80
-    pages = re.findall(r"(?:Jaeger|Phoenix|Prometheus) +(http\S+)", up.stdout)
+    pages = re.findall(r"(?:Jaeger API|Phoenix|Prometheus) +(http\S+)", up.stdout)
     assert [is_serving(page) for page in pages] == [True] * 3
+    assert pages[2].endswith("/api/services")  # it has no page that one could be sent to
     processes = read_processes(work)
     assert {process["name"] for process in processes} == {"collector", "jaeger", "phoenix", "prometheus"}
     assert {name for name, where in find_listeners(processes) if where not in LOOPBACK} == set()
@@ -94,12 +97,16 @@ def test_the_stack_comes_and_goes(
 
     demo = stack(environment, "demo")
     assert (demo.returncode, demo.stderr) == (0, "")
-    in_jaeger, in_phoenix = re.findall(r"^  (?:Jaeger|Phoenix) +(http\S+)$", demo.stdout, re.MULTILINE)
-    base, _, trace = in_jaeger.rpartition("/trace/")
-    [found] = read_json(f"{base}/api/traces/{trace}")["data"]
+    in_phoenix, in_jaeger = re.findall(r"^  (?:Jaeger API|Phoenix) +(http\S+)$", demo.stdout, re.MULTILINE)
+    base, _, trace = in_jaeger.rpartition("/api/traces/")
+    [found] = read_json(in_jaeger)["data"]
     assert any(span["operationName"].startswith("invoke_workflow") for span in found["spans"])
     assert in_phoenix.endswith(f"/traces/{trace}")
     assert is_serving(in_phoenix)
+    assert read_json(f"{base}/api/services")["data"] == ["otflow-demo"]  # nothing of it traces itself
+    log = (work / "servers" / "phoenix.log").read_text()
+    assert not re.search(r"sqlalchemy|GET /|POST /", log)
+    assert "the last time" not in log
 
     down = stack(environment, "down")
     assert down.stdout == "stack: ended collector, phoenix, prometheus, jaeger\n"
@@ -149,7 +156,7 @@ def test_compose_has_everything(compose: dict[str, dict]) -> None:
     """The file names all parts, each image in a fixed version, and those that have one here in the same."""
     images = {name: service["image"].rpartition(":") for name, service in compose.items() if "image" in service}
     assert {*images, "demo"} == {
-        *("demo", "collector", "collector-ready", "grafana", "jaeger", "phoenix", "prometheus"),
+        *("demo", "collector", "collector-ready", "grafana", "jaeger", "jaeger-ready", "phoenix", "prometheus"),
     }
     assert [name for name, (_, _, tag) in images.items() if not re.search(r"\d+\.\d+", tag)] == []
     collector = RECIPES["collector"]
@@ -166,9 +173,14 @@ def test_compose_is_for_this_machine_only(compose: dict[str, dict]) -> None:
 
 
 def test_compose_waits_for_health(compose: dict[str, dict]) -> None:
-    """Every server says whether it is well; the collector, which has no shell, is asked by another one."""
+    """Every server says whether it is well; those that may have no shell are asked by another one, and waited for."""
     silent = {name for name, service in compose.items() if "healthcheck" not in service}
-    assert silent == {"collector", "collector-ready"}
+    asked = {"collector", "jaeger"}
+    assert silent == asked | {f"{name}-ready" for name in asked}
+    waited = {name for service in compose.values() for name in service.get("depends_on", ())}
+    assert {f"{name}-ready" for name in asked} <= waited
+    for name in asked:
+        assert f"http://{name}:13133/" in " ".join(compose[f"{name}-ready"]["command"])
 
 
 def test_compose_mounts_what_is_there(compose: dict[str, dict]) -> None:
