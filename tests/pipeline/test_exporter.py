@@ -448,7 +448,7 @@ def test_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files(folder: Path) -> int:
-    """Count the requests in a folder."""
+    """Count the requests in a folder, but for the one that a thread has in its hands."""
     return len([*folder.glob("*.otlp")])
 
 
@@ -464,7 +464,7 @@ def test_files_keep_what_cannot_be_sent(tmp_path: Path) -> None:
             assert balanced(exporter)
     assert not exporter.flush(GENEROUS)
     assert exporter.status() == (1000, 0, 0, 1000, {}, False)
-    assert files(tmp_path) >= 100  # a thread may look into the middle of a batch
+    assert files(tmp_path) >= 99  # 100 or, if a thread looked into the middle of a batch, more; one may be in its hands
     back.set()
     post.wait_for(lambda: len(post.names) == 1000)
     assert post.names == [str(number) for number in range(1000)]
