@@ -3,6 +3,11 @@
 This is the face: every public name, and nothing else.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from otflow.checkpointer import Checkpoint, WorkflowCheckpointer
 from otflow.context import (
     BaseSerializer,
@@ -50,6 +55,11 @@ from otflow.service import ServiceManager
 from otflow.tagging import tagged
 from otflow.telemetry import configure
 from otflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from otflow import readers
+
+    open = readers.open_source  # noqa: A001  the name is otflow.open
 
 __version__ = "0.1.0"
 
@@ -102,3 +112,23 @@ __all__ = [
     "step",
     "tagged",
 ]
+
+
+_LATE = {
+    "open": ("otflow.readers", "open_source"),
+    "draw_all_possible_flows": ("otflow.visualize", "draw_all_possible_flows"),
+    "draw_execution": ("otflow.visualize", "draw_execution"),
+    "draw_most_recent_execution": ("otflow.visualize", "draw_most_recent_execution"),
+}
+"""What few programs want: where it is, and its name there."""
+
+
+def __getattr__(name: str) -> object:
+    """Load what few programs want when it is asked for.
+
+    `open` stands in no list of names: `from otflow import *` would hide the function that opens files.
+    """
+    if name in _LATE:
+        room, there = _LATE[name]
+        return getattr(import_module(room), there)
+    raise AttributeError(f"module 'otflow' has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Checkpoints of runs, one after each step, to go on from later.
 
-A checkpoint is a position in a run; what it carries (`ctx_state`) is the saved context at that position.
+A checkpoint is a position in a run; what it carries (`ctx_state`) is the saved context at that position. It is taken
+while the run goes on, or derived afterwards from the records of the run.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from otflow.context.serializers import BaseSerializer, JsonSerializer
 from otflow.errors import WorkflowStepDoesNotExistError
 from otflow.events import Event
 from otflow.handler import WorkflowHandler
+from otflow.records.record import StepCompleted
+from otflow.replay.contexts import make_data
+from otflow.replay.events import EventsOf
+from otflow.replay.workflows import Recorded
 from otflow.runtime.checkpoints import CheckpointCallback
 from otflow.workflow import Workflow
 
-__all__ = ["Checkpoint", "CheckpointCallback", "WorkflowCheckpointer"]
+__all__ = ["Checkpoint", "CheckpointCallback", "RecordedCheckpoint", "WorkflowCheckpointer", "checkpoints"]
 
 
 class Checkpoint(BaseModel):
@@ -155,3 +160,93 @@ class WorkflowCheckpointer:
             raise WorkflowStepDoesNotExistError(
                 f"This workflow does not contain a step: '{step}'. Its steps: {', '.join(self.workflow.steps)}."
             )
+
+
+class RecordedCheckpoint:
+    """A checkpoint that is derived from records: `workflow.run_from` goes on from it as from any other.
+
+    What it holds is made when it is asked for, because saved contexts of many positions are large.
+
+    Args:
+        execution: the run.
+        workflow: the workflow that is to go on with it.
+        completed: the record of the attempt that returned.
+        events: the events of the run.
+        serializer: how the state is written.
+
+    Attributes:
+        seq: the position: the number of the record that says that the step returned.
+        run_id: the id of the run.
+        last_completed_step: the step.
+        id_: the same for the same position.
+    """
+
+    def __init__(
+        self,
+        execution: Recorded,
+        workflow: Workflow,
+        completed: StepCompleted,
+        events: EventsOf,
+        serializer: BaseSerializer | None = None,
+    ) -> None:
+        self._execution = execution
+        self._workflow = workflow
+        self._completed = completed
+        self._events = events
+        self._serializer = serializer
+        self.seq = completed.seq
+        self.run_id = completed.run
+        self.id_ = f"{completed.run}:{completed.seq}"
+        self.last_completed_step = events.step(completed.invocation)
+
+    @property
+    def input_event(self) -> Event | None:
+        """The event that the step was called with; None if it cannot be made again."""
+        return self._events.find(self._events.taken(self._completed.invocation))
+
+    @property
+    def output_event(self) -> Event | None:
+        """The first event that the step returned; None if it returned none, or it cannot be made again."""
+        return self._events.find(self._events.returned(self._completed.invocation))
+
+    @property
+    def ctx_state(self) -> dict[str, Any]:
+        """The saved context at this position.
+
+        Raises:
+            MisfitError: records or payloads that are needed are missing, or the workflow does not fit them.
+        """
+        return make_data(self._execution, self._workflow, self.seq, serializer=self._serializer)
+
+    def load(self) -> Checkpoint:
+        """Make a checkpoint that holds everything, to be kept as data."""
+        return Checkpoint(
+            id_=self.id_,
+            last_completed_step=self.last_completed_step,
+            input_event=self.input_event,
+            output_event=self.output_event,
+            ctx_state=self.ctx_state,
+        )
+
+    def __repr__(self) -> str:
+        return f"<RecordedCheckpoint {self.id_} after step '{self.last_completed_step}'>"
+
+
+def checkpoints(
+    execution: Recorded, workflow: Workflow, serializer: BaseSerializer | None = None
+) -> list[RecordedCheckpoint]:
+    """List the positions of a recorded run after each step that returned, in the order of the records.
+
+    The run need not have been run with checkpoints.
+
+    Args:
+        execution: the run, from any reader.
+        workflow: the workflow that is to go on with it.
+        serializer: how the state is written; default `JsonSerializer()`.
+    """
+    events = EventsOf(execution.records, workflow.blueprint)
+    return [
+        RecordedCheckpoint(execution, workflow, record, events, serializer)
+        for record in execution.records
+        if isinstance(record, StepCompleted)
+    ]

@@ -16,6 +16,7 @@ __all__ = [
     "ContextSerdeError",
     "ContextStateError",
     "OtflowError",
+    "ReaderError",
     "UnreconstructedException",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",
@@ -68,6 +69,10 @@ class WorkflowStepDoesNotExistError(OtflowError):
 
 class ContextSerdeError(OtflowError):
     """Saved context data has another shape or version than this release of otflow can read."""
+
+
+class ReaderError(OtflowError):
+    """Records cannot be read back from where they were sought: no such place, no such run, or nothing readable."""
 
 
 class ContextStateError(WorkflowRuntimeError):

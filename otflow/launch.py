@@ -161,8 +161,12 @@ def _require_loop(workflow: str) -> None:
 
 def _check_snapshot(launch: Launch, data: dict[str, Any]) -> Body:
     """Refuse a saved run that this workflow cannot go on with. Who goes on with it says whether stepwise."""
+    state = launch.context.state_body(launch.dispatcher.redact)
+    if state is not None:  # so that records tell what the run begins with, also when it is one of its own
+        state.fix()
+        data = {**data, "state": msgspec.Raw(state.whole)}
     json = msgspec.json.encode({**data, "stepwise": launch.stepwise})
-    snapshot = tell_snapshot(launch.blueprint, launch.dispatcher.redact, json)
+    snapshot = tell_snapshot(launch.blueprint, launch.dispatcher.redact, json, state)
     saved, plan = read_saved(snapshot), launch.blueprint.plan
     check_saved(saved, plan)
     kinds = {event.seq: event.type for event in saved.events}

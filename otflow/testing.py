@@ -1,4 +1,4 @@
-"""Testing: what helps to test a workflow. Run it to its end, move its time by hand, look at its records.
+"""Testing: what helps to test a workflow. Run it, call one of its steps, move its time, look at its records.
 
 It builds on the public face alone and knows no test framework.
 """
@@ -15,10 +15,20 @@ from otflow.context.context import Context
 from otflow.dispatcher import Dispatcher, default_dispatcher
 from otflow.events import Event, StartEvent
 from otflow.records.record import Record
+from otflow.replay.bench import DELETED, Called, call_step, run_step
 from otflow.runtime.clock import ManualClock
 from otflow.workflow import Workflow
 
-__all__ = ["ManualClock", "WorkflowTestResult", "WorkflowTestRunner", "capture_records"]
+__all__ = [
+    "DELETED",
+    "Called",
+    "ManualClock",
+    "WorkflowTestResult",
+    "WorkflowTestRunner",
+    "call_step",
+    "capture_records",
+    "run_step",
+]
 
 
 @dataclass(frozen=True, slots=True)

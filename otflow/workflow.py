@@ -27,6 +27,7 @@ from otflow.events import Event, StartEvent, StopEvent
 from otflow.graph import WorkflowGraph, build_graph, read_checks, validate_graph
 from otflow.handler import WorkflowHandler
 from otflow.launch import Launch, Slots, prepare
+from otflow.replay.resumption import JournalPlace, resume
 from otflow.resource import ResourceManager
 from otflow.resource_check import check_config_files, check_factories
 from otflow.runtime.blueprint import Blueprint
@@ -143,6 +144,11 @@ class Workflow:
         return MappingProxyType(dict(self._ready().graph.steps))
 
     @property
+    def blueprint(self) -> Blueprint:
+        """The steps, made ready to run; for what looks at runs from outside."""
+        return self._ready()
+
+    @property
     def graph(self) -> WorkflowGraph:
         """The steps and the events between them."""
         return self._ready().graph
@@ -191,6 +197,12 @@ class Workflow:
         if stop is None:
             raise AssertionError("a graph that was built has a stop event")
         return stop
+
+    @property
+    def nested_workflows(self) -> Mapping[str, object]:
+        """What was added for steps to call, by the names of the parameters that ask for it."""
+        services = self._injection.services
+        return {name: services.find(name) for name in services}
 
     def add_workflows(self, **workflows: Workflow) -> None:
         """Add nested workflows; steps get them by parameters of these names."""
@@ -297,6 +309,27 @@ class Workflow:
         context: Context[Any] = Context.from_dict(self, checkpoint.ctx_state, ctx_serializer)
         kwargs.setdefault("run_id", uuid.uuid4().hex)
         return self.run(ctx=context, checkpoint_callback=checkpoint_callback, **kwargs)
+
+    def resume(self, run_id: str, journal: JournalPlace | None = None) -> WorkflowHandler:
+        """Go on with a run where its journal ends, under its own id; it may have been another process's.
+
+        No record is lost, no outcome is counted again, and only attempts that had not ended run again.
+
+        Args:
+            run_id: the id of the run, or the beginning of it that no other run shares.
+            journal: the journal, or its file; default the one that records go to.
+
+        Returns:
+            The handler: await it for the result.
+
+        Raises:
+            RunNotFoundError: the journal has no such run, or several.
+            RunOwnedError: somebody runs it, here or in another process.
+            JournalError: it has ended, or the journal cannot be used.
+            MisfitError: this workflow no longer fits its records, or a payload that it needs is not whole.
+        """
+        telemetry.wire()
+        return resume(self, run_id, journal, self._dispatcher or default_dispatcher)
 
     def is_done(self) -> bool:
         """Tell whether no run of this instance goes on."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -22,3 +24,11 @@ def _settings_of_the_machine_do_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     for name in os.environ:
         if name.startswith(("OTEL_", "OTFLOW_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_history_is_kept() -> Iterator[None]:
+    """Take off what keeps the last runs for drawing, once a test has imported that room."""
+    yield
+    if (room := sys.modules.get("otflow.visualize")) is not None:
+        room.forget_history()

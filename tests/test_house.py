@@ -44,6 +44,7 @@ HEAVY = ("grpc", "opentelemetry.exporter", "opentelemetry.sdk", "prometheus_clie
 
 # (importer, imported): imports of otflow that stand inside a function, and why they have to.
 LATE_IMPORTS = {
+    "otflow.cli": "a command loads what only it needs, so that the others start fast",
     "otflow.telemetry": "the SDK, exporters and clients are loaded for those only who use them",
 }
 

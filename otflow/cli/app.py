@@ -1,7 +1,6 @@
 """The commands of `otflow`, what they take, and what they say when something is wrong.
 
-An error is one line that says what to do. The exit code is 0 when all went well, 1 when a run failed, 2 when the
-command was used wrongly, and 130 when it was interrupted.
+An error is one line that says what to do. The exit codes stand in `otflow.cli.complaints`.
 """
 
 from __future__ import annotations
@@ -15,34 +14,23 @@ from typing import Annotated
 import typer
 
 from otflow import __version__
-from otflow.cli.dashboards import DashboardsError, show_dashboards
-from otflow.cli.demo import DEFAULT_QUESTION, RunFailedError, show_demo
+from otflow.cli import answering, doctoring, drawings, exporting, judging, looking, running, watching
+from otflow.cli.complaints import CODES, FAILED, INTERRUPTED, MISUSED, UsageError, code_of
+from otflow.cli.dashboards import show_dashboards
+from otflow.cli.demo import DEFAULT_QUESTION, show_demo
 from otflow.cli.screen import Screen
-from otflow.demo.corpus import NothingToReadError
 from otflow.demo.index import pick_words
 from otflow.errors import OtflowError
 
-__all__ = ["UsageError", "main"]
-
-_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
-_CODES = """\b
-Exit codes:
-  0    all went well
-  1    the run failed
-  2    the command was used wrongly
-  130  interrupted
-"""
+__all__ = ["main"]
 
 _app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
+    no_args_is_help=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class UsageError(OtflowError):
-    """The command was used wrongly."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,7 +39,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@_app.callback(invoke_without_command=True, epilog=_CODES)
+@_app.callback(invoke_without_command=True, epilog=CODES)
 def _otflow(
     context: typer.Context,
     version: Annotated[
@@ -64,7 +52,7 @@ def _otflow(
         typer.echo(context.get_help())
 
 
-@_app.command(epilog=_CODES, short_help="Answer questions from text files, and draw the run.")
+@_app.command(epilog=CODES, short_help="Answer questions from text files, and draw the run.")
 def demo(
     path: Annotated[
         Path | None,
@@ -108,7 +96,7 @@ def demo(
     show_demo(Screen(sys.stdout), path, questions, offline=offline, hint=path is None and not question)
 
 
-@_app.command(epilog=_CODES, short_help="Write dashboards and alerts, for all workflows or made from one.")
+@_app.command(epilog=CODES, short_help="Write dashboards and alerts, for all workflows or made from one.")
 def dashboards(
     workflow: Annotated[
         str | None,
@@ -151,6 +139,26 @@ def dashboards(
     show_dashboards(workflow, output, timeout=timeout, runbook=runbook, stdout=stdout)
 
 
+# in the order in which they stand in the help
+for _command, _short in (
+    (running.run, "Run a workflow, with a journal, and print its result."),
+    (looking.list_runs, "List runs, the latest first."),
+    (looking.show, "Show what is known of a run."),
+    (looking.tree, "Draw a run as a tree, here."),
+    (drawings.draw, "Draw a run or a workflow: HTML, SVG, Mermaid."),
+    (drawings.diff, "Say what differs between two runs."),
+    (running.resume, "Go on with a run of the journal."),
+    (running.fork, "Begin a new run where an old one stood."),
+    (judging.replay, "Ask whether today's workflow accepts old runs."),
+    (judging.write_test, "Write a test from a recorded run."),
+    (watching.watch, "Look at runs while they go on."),
+    (answering.stats, "Say where time went, and what failures suggest."),
+    (exporting.export, "Send recorded runs as OTLP, or write a file."),
+    (doctoring.doctor, "Say what is configured, and what answers."),
+):
+    _name = {looking.list_runs: "list", judging.write_test: "test"}.get(_command)
+    _app.command(_name, epilog=CODES, short_help=_short)(_command)
+
 # of all versions of typer the one name of this family that is public
 _TYPER_ERROR = typer.BadParameter.__mro__[2]
 
@@ -167,21 +175,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _app(args=arguments, prog_name="otflow", standalone_mode=False)
         sys.stdout.flush()
-    except (UsageError, NothingToReadError, DashboardsError) as error:
-        return _complain(str(error), _MISUSED)
-    except RunFailedError as error:
-        return _complain(str(error), _FAILED)
+    except OtflowError as error:
+        return _complain(str(error), code_of(error))
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted.", _INTERRUPTED)
+        return _complain("interrupted.", INTERRUPTED)
     except BrokenPipeError:  # who read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
+        return FAILED
     except Exception as error:  # of all errors, those of typer are the user's; the others are ours
         if not isinstance(error, _TYPER_ERROR):
             raise
         message = getattr(error, "format_message", error.__str__)()
-        return _complain(f"{message} (otflow --help says what there is)", _MISUSED)
-    if code == _INTERRUPTED:  # so say the newer versions of typer
+        return _complain(f"{message} (otflow --help says what there is)", MISUSED)
+    if code == INTERRUPTED:  # so say the newer versions of typer
         return _complain("interrupted.", code)
     return code if isinstance(code, int) else 0
 

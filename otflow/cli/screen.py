@@ -97,6 +97,28 @@ class Screen:
         ):
             yield
 
+    @contextmanager
+    def live(self, draw: Callable[[], Iterable[Line]]) -> Iterator[Callable[[], None]]:
+        """Show lines that change, in the place of those before, and leave the last ones standing.
+
+        Args:
+            draw: draws them; as many are shown as the screen is high.
+
+        Returns:
+            What has them drawn again; on a screen that cannot move it does nothing, and the last lines are printed.
+        """
+        if not self.moves:
+            yield lambda: None
+            self.print(draw())
+            return
+
+        def render() -> Text:
+            lines = list(draw())[-max(1, self._console.height - 1) :]
+            return Text("\n").join(map(_style, lines))
+
+        with Live(render(), console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
+            yield lambda: live.update(render(), refresh=True)
+
     def _draw_status(self, text: str) -> Text:
         frame = self._frames[int(time.monotonic() * _PER_SECOND) % len(self._frames)]
         line = (Piece(frame, "wait"), Piece(f" {text}", "faint"))

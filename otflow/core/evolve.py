@@ -174,6 +174,7 @@ def _retry(state: RunState, record: RetryScheduled | RetryQueued) -> None:
             state.failed = None
             invocation.attempt = record.attempt
             invocation.due = record.due
+            invocation.sent = None
             # an answer stays an answer, but a wait that ran out deserves another try
             if invocation.answers is not None:
                 invocation.answers = {key: event for key, event in invocation.answers.items() if event is not None}

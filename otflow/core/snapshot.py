@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _E = TypeVar("_E", bound=EventSent | EventReceived | EventBuffered)
+_Tell: TypeAlias = Callable[[str, Body], Body]
 
 
 class SavedInvocation(msgspec.Struct, omit_defaults=True):
@@ -51,6 +52,7 @@ class SavedInvocation(msgspec.Struct, omit_defaults=True):
     collected: dict[str, list[int]] = {}
     answers: list[tuple[str, int, int]] = []
     recoveries: tuple[str, ...] = ()
+    sent: list[tuple[str, str, str]] = []
 
 
 class SavedBuffer(msgspec.Struct, omit_defaults=True):
@@ -65,8 +67,7 @@ class SavedBuffer(msgspec.Struct, omit_defaults=True):
 class SavedRun(msgspec.Struct, omit_defaults=True):
     """A run between two inputs. `events` holds every record that anything else refers to, once.
 
-    `reopened` are waits of an earlier run of this state whose steps have not come to them again. `trace` is for the
-    spans of the process in which the run goes on.
+    `reopened`: waits that steps have not come to again; `trace`: for spans; `state`: what the context brings along.
     """
 
     format: int
@@ -87,6 +88,7 @@ class SavedRun(msgspec.Struct, omit_defaults=True):
     stepwise: bool = False
     about: About | None = None
     trace: Whereabouts | None = None
+    state: Body | None = None
 
 
 class Leftovers(msgspec.Struct, omit_defaults=True):
@@ -205,9 +207,7 @@ def read_saved(snapshot: Body) -> SavedRun:
     )
 
 
-def tell_saved(
-    snapshot: Body, tell: Callable[[str, Body], Body], tell_requirements: Callable[[str, Body], Body]
-) -> bytes:
+def tell_saved(snapshot: Body, tell: _Tell, tell_requirements: _Tell, state: Body | None = None) -> bytes:
     """Write saved data with what may be told of it.
 
     Args:
@@ -215,11 +215,13 @@ def tell_saved(
         tell: takes the type and the payload of an event, and returns a payload that tells no more than it may; the
             type is "" for what the run belongs to.
         tell_requirements: takes the type of an event, and the attributes that are required of it.
+        state: the state in it, with what may be told of that.
 
     Raises:
         ContextSerdeError: the data has another shape or version.
     """
     saved = read_saved(snapshot)
+    saved.state = state
     saved.events = [tell_event(event, tell) for event in saved.events]
     saved.waits = [
         msgspec.structs.replace(wait, requirements=tell_requirements(wait.type, wait.requirements))
@@ -232,7 +234,7 @@ def tell_saved(
     return _TELLER.encode(saved)
 
 
-def tell_event(event: _E, tell: Callable[[str, Body], Body]) -> _E:
+def tell_event(event: _E, tell: _Tell) -> _E:
     """Return the record of a saved event with what may be told of its payload."""
     return event if event.body is None else msgspec.structs.replace(event, body=tell(event.type, event.body))
 
@@ -356,6 +358,7 @@ def _save_invocation(events: _Events, invocation: Invocation) -> SavedInvocation
         collected={name: events.all(some) for name, some in (invocation.collected or {}).items()},
         answers=[(*key, events.name(event)) for key, event in (invocation.answers or {}).items()],
         recoveries=invocation.recoveries,
+        sent=invocation.sent or [],
     )
 
 
@@ -371,6 +374,7 @@ def _load_invocation(events: dict[int, Collectable], data: SavedInvocation) -> I
         buffered=set(data.buffered) or None,
         collected={name: tuple(events[seq] for seq in some) for name, some in data.collected.items()} or None,
         answers={(w, n): _delivered(events[seq]) if seq else None for w, n, seq in data.answers} or None,
+        sent=data.sent or None,
     )
 
 

@@ -15,6 +15,7 @@ from otflow.core.commands import Command, EndRun, RunStep, StartTimer
 from otflow.core.plan import Plan, StepPlan
 from otflow.records.body import Body
 from otflow.records.record import About, EventBuffered, EventReceived, EventSent
+from otflow.records.sent import Mark
 
 __all__ = ["Buffer", "Delivered", "Ended", "Invocation", "Lane", "RunState", "Wait", "new_state", "pending"]
 
@@ -42,7 +43,8 @@ class Wait(msgspec.Struct):
 class Invocation(msgspec.Struct):
     """One delivery of an event to a step. Its id is 0 until its first attempt starts.
 
-    `collected` and `answers` remember what collections and waits gave, so that a further attempt gets the same.
+    `collected` and `answers` remember what collections and waits gave, so that a further attempt gets the same; `sent`
+    what this attempt had sent when its process ended, so that it is not sent again.
     """
 
     step: str
@@ -56,6 +58,7 @@ class Invocation(msgspec.Struct):
     buffered: set[str] | None = None
     collected: dict[str, tuple[Collectable, ...]] | None = None
     answers: dict[tuple[str, int], Delivered | None] | None = None
+    sent: list[Mark] | None = None
 
 
 Collectable: TypeAlias = EventReceived | EventSent | EventBuffered

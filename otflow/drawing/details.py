@@ -23,7 +23,17 @@ from otflow.drawing.quantities import (
 from otflow.records.history import Attempt, Event, Invocation, Run, Wait
 from otflow.records.record import ContextWritten, EventsCollected, Failure
 
-__all__ = ["Row", "describe", "describe_error", "describe_root", "describe_writes", "head_of", "times_of"]
+__all__ = [
+    "Row",
+    "describe",
+    "describe_error",
+    "describe_root",
+    "describe_writes",
+    "head_of",
+    "only_put_aside",
+    "tell_fate",
+    "times_of",
+]
 
 _NS = 1_000_000_000
 _WORTH_SAYING = 1_000_000  # nanoseconds
@@ -69,7 +79,7 @@ def head_of(run: Run, invocation: Invocation, signs: Signs, seen: dict[str, str]
         Piece(f" #{invocation.id}", "mark"),
     )
     aside: tuple[str, ...] = ()
-    if _only_put_aside(invocation):
+    if only_put_aside(invocation):
         aside = ("put aside",)
     elif event is not None and event.body is not None:
         aside = preview(event.body, seen)
@@ -77,7 +87,8 @@ def head_of(run: Run, invocation: Invocation, signs: Signs, seen: dict[str, str]
     return Row(line, waited, took, aside)
 
 
-def _only_put_aside(invocation: Invocation) -> bool:
+def only_put_aside(invocation: Invocation) -> bool:
+    """Tell whether an invocation did nothing but put its event aside."""
     match invocation.attempts:
         case (Attempt(outcome="completed", kept=[_], sent=(), written=(), waits=(), collected=()),):
             return True
@@ -87,7 +98,7 @@ def _only_put_aside(invocation: Invocation) -> bool:
 
 def describe(run: Run, invocation: Invocation, signs: Signs) -> list[Row]:
     """Give the rows of an invocation."""
-    if _only_put_aside(invocation):
+    if only_put_aside(invocation):
         return []
     rows: list[Row] = []
     several = len(invocation.attempts) > 1 or invocation.retry is not None
@@ -212,12 +223,13 @@ def _describe_untaken(run: Run, attempt: Attempt, signs: Signs) -> Iterator[Line
     for id in attempt.sent:
         event = run.events.get(id)
         if event is not None and not event.takers:
-            fates["a question" if id in asked else _fate(run, event)].append(name_type(event.type))
+            fates["a question" if id in asked else tell_fate(run, event)].append(name_type(event.type))
     for fate, kinds in fates.items():
         yield Piece("sent ", "faint"), Piece(tally(kinds, signs.times), "event"), Piece(f", {fate}", "faint")
 
 
-def _fate(run: Run, event: Event) -> str:
+def tell_fate(run: Run, event: Event) -> str:
+    """Say what became of an event that no step worked on."""
     if event.id == run.result:
         return "which ended the run"
     if event.answered:
@@ -235,8 +247,10 @@ def describe_root(run: Run, event: Event) -> Row:
         after = event.at - run.started
         when = f" after {_time(after)}" if after >= _WORTH_SAYING else ""
         origin = f" from outside{when}"
+    elif event.source:
+        origin = f" of #{event.source}, from before the run went on"
     else:
         origin = " of unknown origin"
     silent = not event.type or (event.takers and not event.answered)
-    fate = "" if silent else f", {_fate(run, event)}"
+    fate = "" if silent else f", {tell_fate(run, event)}"
     return Row((Piece(name_type(event.type), "event"), Piece(f"{origin}{fate}", "faint")))

@@ -51,7 +51,7 @@ def lay_out(run: Run) -> Figure:
     roots: dict[int, list[int]] = {event.id: [] for event in run.events.values() if not event.source and event.id > 0}
     for invocation in run.invocations.values():
         event = run.events.get(invocation.event)
-        if event is not None and 0 < event.source < event.id < invocation.id:
+        if event is not None and event.source in run.invocations and event.source < event.id < invocation.id:
             children[event.source].append(invocation.id)
         else:
             roots.setdefault(invocation.event, []).append(invocation.id)

@@ -13,7 +13,7 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.record import Record
 
-__all__ = ["decode", "encode", "read_body", "write_body", "write_whole"]
+__all__ = ["decode", "encode", "encode_whole", "read_body", "write_body", "write_whole"]
 
 
 def write_body(value: object) -> msgspec.Raw:
@@ -58,6 +58,17 @@ def _mend(value: object) -> object:
             return type(value)(*(_mend(getattr(value, name)) for name in value.__struct_fields__))
         case _:
             return value
+
+
+_WHOLE = msgspec.json.Encoder(enc_hook=write_whole)
+
+
+def encode_whole(record: Record) -> bytes:
+    """Write one record as a JSON object, with all that is in its payloads."""
+    try:
+        return _WHOLE.encode(record)
+    except UnicodeEncodeError:
+        return _WHOLE.encode(_mend(record))
 
 
 def encode_all(records: Sequence[Record]) -> bytes:

@@ -15,10 +15,10 @@ import msgspec
 
 from otflow.records.body import Body
 from otflow.records.codec import decode, read_body
-from otflow.records.record import About, EventBuffered, EventReceived, EventSent
+from otflow.records.record import About, EventBuffered, EventReceived, EventSent, Record, RunResumed, RunStarted
 from otflow.records.span import read_traceparent
 
-__all__ = ["Emitted", "Event", "Known", "Origin", "Saved", "read_saved"]
+__all__ = ["Emitted", "Event", "Known", "Origin", "Saved", "begins", "events_of", "read_saved"]
 
 Event: TypeAlias = EventReceived | EventSent | EventBuffered
 """A record under whose number an event is known."""
@@ -48,6 +48,32 @@ class Saved(msgspec.Struct):
     workflow: str = ""
     digest: str = ""
     about: About | None = None
+    run: str = ""
+    seq: int = 0
+
+
+def events_of(saved: Saved) -> list[Event]:
+    """Read the events that saved data refers to, as far as they can be read."""
+    found: list[Event] = []
+    for raw in saved.events:
+        try:
+            event = decode(bytes(raw))
+        except msgspec.MsgspecError:
+            continue
+        if isinstance(event, EventReceived | EventSent | EventBuffered) and event.body is not None:
+            found.append(event)
+    return found
+
+
+def begins(record: Record) -> bool:
+    """Tell whether a record is the first one of a run: its start, or where another run was taken up under its id."""
+    match record:
+        case RunStarted():
+            return True
+        case RunResumed(snapshot=Body() as snapshot):
+            return read_saved(snapshot).run not in ("", record.run)
+        case _:
+            return False
 
 
 _SAVED = msgspec.json.Decoder(Saved, dec_hook=read_body)
@@ -134,14 +160,11 @@ class Emitted:
         """Begin with the events of saved data. They stay, because nobody else holds these very bodies."""
         for kept in (self.held, self._events, self._gone, self._saved, self.origins):
             kept.clear()
-        for raw in saved.events:
-            try:
-                event = decode(bytes(raw))
-            except msgspec.MsgspecError:
-                continue
-            if isinstance(event, EventReceived | EventSent | EventBuffered) and event.body is not None:
-                self._saved.append(event.body)
-                if isinstance(event, EventReceived):
-                    self.receive(event, 0)
-                else:
-                    self.remember(event, event.body, 0)
+        for event in events_of(saved):
+            if event.body is None:  # pragma: no cover
+                raise AssertionError("events_of leaves these out")
+            self._saved.append(event.body)
+            if isinstance(event, EventReceived):
+                self.receive(event, 0)
+            else:
+                self.remember(event, event.body, 0)

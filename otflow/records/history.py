@@ -15,6 +15,7 @@ import msgspec
 
 from otflow.records.body import Body
 from otflow.records.codec import encode
+from otflow.records.emitted import begins, events_of, read_saved
 from otflow.records.invocations import Attempt, Invocation, OfInvocation, Wait, read_invocation
 from otflow.records.record import (
     CheckpointTaken,
@@ -177,6 +178,7 @@ class _Sorted(msgspec.Struct):
     received: list[EventReceived] = []
     released: dict[int, int] = {}
     restored: int = 0
+    saved: Body | None = None
 
 
 def _read_run(name: str, records: list[Record]) -> Run:
@@ -186,10 +188,11 @@ def _read_run(name: str, records: list[Record]) -> Run:
     events = _read_events(found, invocations)
     invocations = {id: _make_ready(each, events, found.restored) for id, each in invocations.items()}
     started, end = found.started, found.end
+    workflow = started.workflow if started is not None else read_saved(found.saved).workflow if found.saved else ""
     outcome, reason = _read_outcome(found)
     return Run(
         id=name,
-        workflow=started.workflow if started is not None else "",
+        workflow=workflow,
         started=ordered[0].at,
         ended=ordered[-1].at,
         outcome=outcome,
@@ -205,7 +208,7 @@ def _read_run(name: str, records: list[Record]) -> Run:
         checkpoints=tuple(found.checkpoints),
         written=tuple(each for each in found.outside if isinstance(each, ContextWritten)),
         streamed=tuple(each for each in found.outside if isinstance(each, StreamWritten)),
-        gaps=_find_gaps([record.seq for record in ordered]),
+        gaps=_find_gaps(ordered),
         faults=(*faults, *_find_faults(invocations, events)),
     )
 
@@ -257,6 +260,7 @@ def _note_pause(found: _Sorted, record: RunPaused | RunResumed) -> None:
             found.paused = None
             if record.snapshot is not None:
                 found.restored = record.at
+                found.saved = record.snapshot
         case _:
             assert_never(record)
 
@@ -288,19 +292,40 @@ def _read_events(found: _Sorted, invocations: Mapping[int, Invocation]) -> dict[
             for wait in attempt.waits:
                 answered[wait.event].append(wait.id)
             named.update(id for collected in attempt.collected for id in collected.events)
-    known = {event.seq: _outside(event) for event in found.received}
-    for id, records in found.of.items():
+    known = _read_kept(found.saved, found.released) if found.saved is not None else {}
+    known |= {event.seq: _outside(event) for event in found.received}
+    for records in found.of.values():
         for record in records:
             if isinstance(record, EventSent):
                 known[record.seq] = _sent(record, found.released.get(record.seq, 0))
             elif isinstance(record, EventBuffered) and record.body is not None:
-                body, type, at = record.body, record.type, record.at
-                known[record.seq] = Event(id=record.seq, type=type, body=body, at=at, source=id, aside=True)
+                known[record.seq] = _aside(record)
     events = {}
     for id in sorted({*known, *takers, *answered, *named} - {0}):
         taken, ended = tuple(takers[id]), tuple(answered[id])
         events[id] = msgspec.structs.replace(known.get(id) or Event(id=id), takers=taken, answered=ended)
     return events
+
+
+def _read_kept(snapshot: Body, released: Mapping[int, int]) -> dict[int, Event]:
+    """Read the events that the run went on with; those of an earlier run of the context are known by name only."""
+    known: dict[int, Event] = {}
+    for record in events_of(read_saved(snapshot)):
+        match record:
+            case EventReceived():
+                known[record.seq] = _outside(record)
+            case EventSent():
+                known[record.seq] = _sent(record, released.get(record.seq, 0))
+            case EventBuffered():
+                known[record.seq] = _aside(record)
+            case _:
+                assert_never(record)
+    return {id: event for id, event in known.items() if id > 0}
+
+
+def _aside(record: EventBuffered) -> Event:
+    id, type, body, at = record.seq, record.type, record.body, record.at
+    return Event(id=id, type=type, body=body, at=at, source=record.invocation, aside=True)
 
 
 def _outside(record: EventReceived) -> Event:
@@ -333,8 +358,10 @@ def _make_ready(invocation: Invocation, events: Mapping[int, Event], restored: i
     return msgspec.structs.replace(invocation, attempts=tuple(attempts))
 
 
-def _find_gaps(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    pairs = zip((0, *numbers), numbers, strict=False)
+def _find_gaps(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:
+    numbers = [record.seq for record in records]
+    before = numbers[0] - 1 if begins(records[0]) else 0
+    pairs = zip((before, *numbers), numbers, strict=False)
     return tuple((before + 1, after - 1) for before, after in pairs if after - before > 1)
 
 

@@ -33,6 +33,7 @@ class Whereabouts(msgspec.Struct, frozen=True, omit_defaults=True):
         segment: the number of that segment.
         at: the time until which the run was followed, in nanoseconds since the epoch.
         state: the W3C tracestate of the trace.
+        forked: whether what goes on is another run, in a trace of its own.
     """
 
     anchor: str
@@ -40,6 +41,7 @@ class Whereabouts(msgspec.Struct, frozen=True, omit_defaults=True):
     segment: int
     at: int
     state: str = ""
+    forked: bool = False
 
 
 class _Saved(msgspec.Struct):
@@ -96,7 +98,7 @@ class Identity:
         """Go on from saved data, with span ids of its own; return when the run was left."""
         self.key = self._seed + record.at
         self.left = left = _read(snapshot)
-        if left is None:
+        if left is None or left.forked:
             return 0
         self.trace_id, self.parent_id, self.parent_flags = read_traceparent(left.anchor)
         return left.at

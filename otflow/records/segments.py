@@ -12,10 +12,13 @@ from otflow.records.plain import Template
 from otflow.records.record import About, Record
 from otflow.records.semconv import (
     CONVERSATION_ID,
+    FORKED_FROM,
     GEN_AI_WORKFLOW_NAME,
     GRAPH_HASH,
     METADATA,
     OPERATION_NAME,
+    ORIGIN_RUN_ID,
+    ORIGIN_SEQ,
     PARENT_RUN_ID,
     RESUMED_FROM,
     SEGMENT_SPAN,
@@ -39,13 +42,15 @@ class Segments:
         graph: the digest of its steps and events.
         parent_run: the run whose step started it.
         about: what its caller says that it belongs to.
+        origin: the other run from which it goes on, and the number of the last record of that one which counts.
     """
 
-    __slots__ = ("_anchor", "_common", "_identity", "_last", "_last_trace", "about", "graph", "parent_run")
+    __slots__ = ("_anchor", "_common", "_identity", "_last", "_last_trace", "about", "graph", "origin", "parent_run")
 
     def __init__(self, common: Common, identity: Identity) -> None:
         self.graph = self.parent_run = ""
         self.about: About | None = None
+        self.origin = ("", 0)
         self._common = common
         self._identity = identity
         self._anchor = self._last = self._last_trace = 0
@@ -69,13 +74,17 @@ class Segments:
             fixed[PARENT_RUN_ID] = self.parent_run
         else:
             fixed[SESSION_ID] = common.run
+        if self.origin[0]:
+            fixed[ORIGIN_RUN_ID], fixed[ORIGIN_SEQ] = self.origin
         if self.about is not None:
             fixed.update(_describe(self.about))
         span_id = identity.of_segment(record.seq)
         parent = self._anchor or identity.parent_id
         segment = Part(common, span_id, parent, Template(self.name, fixed), record.seq, record.at, [])
         if self._last:
-            segment.more().link(self._last, RESUMED_FROM, 0, common.other(self._last_trace))
+            left = identity.left
+            kind = FORKED_FROM if left is not None and left.forked and not self._anchor else RESUMED_FROM
+            segment.more().link(self._last, kind, 0, common.other(self._last_trace))
         self._anchor = self._anchor or span_id
         self._last, self._last_trace = span_id, common.trace_id
         return segment
@@ -85,7 +94,8 @@ class Segments:
         left = self._identity.left
         if left is not None:
             self._last_trace, self._last, _ = read_traceparent(left.last)
-            self._common.segment = left.segment
+            if not left.forked:
+                self._common.segment = left.segment
         self._anchor = self._identity.parent_id
 
     def locate(self, now: int, flags: int, state: str) -> Whereabouts | None:

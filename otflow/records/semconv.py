@@ -49,6 +49,8 @@ EXCEPTION_MESSAGE = "exception.message"
 EXCEPTION_STACKTRACE = "exception.stacktrace"
 RUN_ID = "otflow.run.id"
 PARENT_RUN_ID = "otflow.parent.run.id"
+ORIGIN_RUN_ID = "otflow.origin.run.id"
+ORIGIN_SEQ = "otflow.origin.seq"
 WORKFLOW_NAME = "otflow.workflow.name"
 STEP_NAME = "otflow.step.name"
 SEGMENT = "otflow.segment"
@@ -104,6 +106,8 @@ ATTRIBUTES: dict[str, str] = {
     EXCEPTION_STACKTRACE: "The stack of the exception. On the span event `exception`.",
     RUN_ID: "The id of the run, by which all its segments are found.",
     PARENT_RUN_ID: "The id of the run whose step started this one. On the first segment.",
+    ORIGIN_RUN_ID: "The id of the run whose saved data, or records, this one goes on from. On segments.",
+    ORIGIN_SEQ: "The number of the last record of that run which this one goes on from. On segments.",
     WORKFLOW_NAME: "The name of the workflow.",
     STEP_NAME: "The name of the step.",
     SEGMENT: "The number of the segment, from 0; a run that is restored counts on from what was saved.",
@@ -148,12 +152,14 @@ COLLECTED = "collected"
 RETRY_OF = "retry_of"
 RESUMED_FROM = "resumed_from"
 SENT_BY = "sent_by"
+FORKED_FROM = "forked_from"
 
 LINKS: dict[str, str] = {
     CONSUMED: "To the span that emitted an event, from the attempt that took it.",
     COLLECTED: "To the span that emitted an event, from the attempt that collected it together with others.",
     RETRY_OF: "To the attempt that failed, from the one that tries again.",
     RESUMED_FROM: "To the segment, or the part of an attempt, that went before a pause.",
+    FORKED_FROM: "To a segment of another run, from the first segment of the run that was forked from it.",
     SENT_BY: "To the span, mostly in another trace, in which an event was sent to the run from outside; from the "
     "segment that received it and from the attempt that took it.",
 }

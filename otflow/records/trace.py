@@ -270,6 +270,7 @@ class RunTrace:
         saved = read_saved(record.snapshot)
         self._emitted.adopt(saved)
         segments.graph, segments.about = saved.digest, saved.about
+        segments.origin = (saved.run, saved.seq) if saved.run != record.run else ("", 0)
         if identity.left is not None:
             segments.go_on()
         common.belong_to(saved.workflow)

@@ -19,6 +19,7 @@ import msgspec
 
 from otflow.context.current import CURRENT, RunLink
 from otflow.records.record import StepStarted
+from otflow.records.sent import Mark
 
 __all__ = ["Attempt", "Past", "WorkerClosed", "begin", "call_in_thread", "drive"]
 
@@ -44,6 +45,7 @@ class Attempt(msgspec.Struct, eq=False):
         past: what earlier attempts left, if there were any.
         task: the worker that drives it.
         waits: how often it has waited under each name.
+        sent: what it had sent when an earlier process ended in the middle of it, and has not sent again yet.
     """
 
     run: RunLink
@@ -51,6 +53,7 @@ class Attempt(msgspec.Struct, eq=False):
     past: Past | None = None
     task: asyncio.Task[None] | None = None
     waits: dict[str, int] | None = None
+    sent: list[Mark] | None = None
 
     @property
     def step(self) -> str:

@@ -20,7 +20,7 @@ from otflow.core.decide import advance
 from otflow.core.express import begin, send, write_state, write_stream
 from otflow.core.inputs import Input, Receive, Restore, Send, Start, Write, WriteStream
 from otflow.core.snapshot import carry_out, pack, save
-from otflow.core.state import new_state
+from otflow.core.state import RunState, new_state
 from otflow.dispatcher import Dispatcher
 from otflow.errors import (
     ContextStateError,
@@ -35,6 +35,7 @@ from otflow.records.record import (
     About,
     StepStarted,
 )
+from otflow.records.sent import mark
 from otflow.runtime.attempt import Attempt
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock
@@ -85,6 +86,7 @@ class LocalRun:
         self._thread = get_ident()
         self._loop = asyncio.get_running_loop()
         self._result: object = None
+        self._restored = False
         self._error: Exception | None = None
         self.driver = driver = Driver(blueprint, dispatcher, clock, run_id)
         self.crew = Crew(driver, self, context)
@@ -135,6 +137,7 @@ class LocalRun:
     def restore(self, snapshot: Body, timeout: float | None) -> None:
         """Go on from saved data."""
         self.driver.leave = self.driver.dispatcher.join(self.driver)
+        self._restored = True
         self._feed(Restore(self._now(), snapshot))
         self.driver.restart_timers()
         self._begin()
@@ -178,6 +181,8 @@ class LocalRun:
         if not isinstance(attempt, Attempt) or attempt.run is not self:
             if not _is_stale(self, attempt):
                 self._later(self._receive, event, key, body, step or "", name_sender(driver, self._parent))
+        elif self._restored and _has_sent(self._state, attempt, (key, step or "", body)):
+            return
         elif get_ident() != self._thread:
             self._later(self._send, attempt.started, key, body, step or "")
         elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
@@ -289,6 +294,17 @@ class LocalRun:
             call(*arguments)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def _has_sent(state: RunState, attempt: Attempt, event: tuple[str, str, Body]) -> bool:
+    """Tell whether an attempt that began in another process had sent an event there, which counts once."""
+    if attempt.sent is None:
+        invocation = state.running.get(attempt.started.invocation)
+        attempt.sent = list((invocation.sent if invocation is not None else None) or ())
+    if not attempt.sent or (sent := mark(*event)) not in attempt.sent:
+        return False
+    attempt.sent.remove(sent)
+    return True
 
 
 def _ask(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:

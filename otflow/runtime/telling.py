@@ -23,15 +23,16 @@ __all__ = ["Veils", "tell_about", "tell_leftovers", "tell_snapshot"]
 _KEPT = 1024  # paths of the state
 
 
-def tell_snapshot(blueprint: Blueprint, redact: Redactor | None, data: bytes) -> Body:
+def tell_snapshot(blueprint: Blueprint, redact: Redactor | None, data: bytes, state: Body | None = None) -> Body:
     """Return saved data of a run as a payload that tells no more than it may.
 
     Args:
         blueprint: the workflow.
         redact: says what may be told; None: everything.
         data: the JSON of the saved run.
+        state: the written state that stands in it, with what may be told of that; default None: none does.
     """
-    return Body(json=data) if redact is None else Body(None, data, _Snapshot(blueprint, redact))
+    return Body(json=data) if redact is None else Body(None, data, _Snapshot(blueprint, redact, state))
 
 
 def tell_leftovers(blueprint: Blueprint, redact: Redactor | None, leftovers: Leftovers) -> None:
@@ -97,12 +98,13 @@ class _Snapshot:
 
     plain: AbstractSet[type] = frozenset()
 
-    def __init__(self, blueprint: Blueprint, redact: Redactor) -> None:
+    def __init__(self, blueprint: Blueprint, redact: Redactor, state: Body | None) -> None:
         self._teller = _Teller(blueprint, redact)
+        self._state = state
 
     def __call__(self, live: object, json: bytes) -> bytes:
         try:
-            return tell_saved(Body(json=json), self._teller.tell, self._teller.tell_requirements)
+            return tell_saved(Body(json=json), self._teller.tell, self._teller.tell_requirements, self._state)
         except Exception:  # what cannot be read is not told
             return HIDE(live, json)
 

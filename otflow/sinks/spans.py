@@ -225,7 +225,7 @@ def _find_parent(trace: RunTrace) -> tuple[SpanContext | None, int]:
     follows parents, or that counts by trace ids, decides as before even if another trace begins.
     """
     left, identity = trace.identity.left, trace.identity
-    if left is not None:
+    if left is not None and not left.forked:
         trace_id, span_id, flags = read_traceparent(left.last)
         state = TraceState.from_header([left.state]) if left.state else None
         return SpanContext(

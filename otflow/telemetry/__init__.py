@@ -89,7 +89,7 @@ def configure(
     prometheus_port: int | None = None,
     prometheus_host: str = "127.0.0.1",
     logs: bool | int | None = None,
-    journal: Sink | None = None,
+    journal: Sink | Folder | None = None,
     dispatcher: Dispatcher | None = None,
 ) -> Callable[[], None]:
     """Say where spans, metrics and logs go and what they show, for all runs from now on.
@@ -125,7 +125,8 @@ def configure(
         logs: True: log records made in steps carry the ids of trace and span, and all of level INFO and above go out
             by OTLP; a number: those of that level and above; False: neither; default: they carry ids, and go out if
             the environment says so.
-        journal: a callable that gets all records first, and whose failure stops the run; default none.
+        journal: the file that has every record before anything is done about it, an `otflow.journal.Journal`, or a
+            callable that gets all records first, and whose failure stops the run; default: what the environment says.
         dispatcher: the dispatcher whose runs are meant; default the one that all runs share.
 
     Returns:

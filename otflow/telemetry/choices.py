@@ -73,7 +73,7 @@ class Choices(NamedTuple):
     prometheus_port: int | None = None
     prometheus_host: str = "127.0.0.1"
     logs: bool | int | None = None
-    journal: Sink | None = None
+    journal: Sink | Folder | None = None
     dispatcher: Dispatcher | None = None
 
 
@@ -179,8 +179,13 @@ def _find_faults(choices: Choices) -> Iterator[str]:
             f"configure(dispatcher={choices.dispatcher!r}): this is no dispatcher; pass an "
             "otflow.dispatcher.Dispatcher, or leave it out."
         )
-    if choices.journal is not None and not callable(choices.journal):
-        yield f"configure(journal={choices.journal!r}): a journal is a callable that takes a sequence of records."
+    if choices.journal is not None and not (
+        callable(choices.journal) or isinstance(choices.journal, str | os.PathLike)
+    ):
+        yield (
+            f"configure(journal={choices.journal!r}): use the path of a file, an otflow.journal.Journal, or a callable "
+            "that takes a sequence of records."
+        )
 
 
 def _find_wrong_providers(choices: Choices) -> Iterator[str]:

@@ -40,6 +40,7 @@ class Environment(NamedTuple):
         redact: whether what looks like a secret is hidden.
         hide_inputs, hide_outputs: whether all inputs, or all outputs, are hidden.
         payload_store, spool: folders; "" for none.
+        journal: the file of the journal; "" for none.
         prometheus_port, prometheus_host: where metrics can be scraped; port 0 for nowhere.
         faults: the variables that make no sense, with the reason.
     """
@@ -59,6 +60,7 @@ class Environment(NamedTuple):
     hide_outputs: bool = False
     payload_store: str = ""
     spool: str = ""
+    journal: str = ""
     prometheus_port: int = 0
     prometheus_host: str = "127.0.0.1"
     faults: tuple[str, ...] = ()
@@ -126,6 +128,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
         hide_outputs=reader.flag("OPENINFERENCE_HIDE_OUTPUTS"),
         payload_store=reader.text("OTFLOW_PAYLOAD_STORE"),
         spool=reader.text("OTFLOW_SPOOL"),
+        journal=reader.text("OTFLOW_JOURNAL"),
         prometheus_port=_read_port(reader, metrics),
         prometheus_host=reader.text("OTFLOW_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_HOST") or "127.0.0.1",
     )

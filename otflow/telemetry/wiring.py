@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from otflow.dispatcher import Dispatcher, default_dispatcher
+from otflow.journal.faults import JournalError
 from otflow.telemetry.choices import Choices, find_sdk, is_measured, silence
 from otflow.telemetry.environment import Environment, read_environment
+from otflow.telemetry.journaling import keep_journal
 from otflow.telemetry.logs import is_told, open_logs, tell_ids
 from otflow.telemetry.process import Bound, Process
 from otflow.telemetry.showing import hide_secrets
@@ -96,6 +98,9 @@ class Wiring:
         for _ in range(2):  # what does not depend on the provider is attached once, and may be what failed
             try:
                 self.settle()
+            except JournalError:  # who asked for one does not want to run without
+                self.release()
+                raise
             except Exception as error:  # a port that is taken, a package that does not work
                 _log.warning("What the environment asks for cannot be done: %s", error)
             else:
@@ -135,8 +140,7 @@ class Wiring:
         """Attach what does not depend on the tracer provider."""
         choices, wanted, dispatcher = self.choices, self._environment, self.dispatcher
         self._ends.append(hide_secrets(dispatcher, choices, wanted))
-        if choices.journal is not None:
-            self._ends.append(dispatcher.attach(choices.journal, journal=True))
+        self._ends.append(keep_journal(dispatcher, choices, wanted))
         if is_measured(choices, wanted):
             self._measure()
         self._ends.append(open_logs(choices, wanted, dispatcher, self._bound))

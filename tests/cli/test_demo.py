@@ -253,7 +253,7 @@ def test_a_reader_that_has_seen_enough(folder):
         (["demo", "-q", "?!"], '--question "?!" has no word to look for: ask in words.'),
         (["demo", "--folder", "x"], "No such option: --folder (otflow --help says what there is)"),
         (["demo", "-p"], "Option '-p' requires an argument. (otflow --help says what there is)"),
-        (["play"], "No such command 'play'. (otflow --help says what there is)"),
+        (["xyzzy"], "No such command 'xyzzy'. (otflow --help says what there is)"),
     ],
 )
 def test_wrong_usage(folder, arguments, complaint):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from otflow.core.snapshot import Leftovers, pack
 from otflow.records.body import Body
-from otflow.records.codec import decode, encode
+from otflow.records.codec import decode, encode, encode_all, encode_whole
 from otflow.records.record import (
     CheckpointTaken,
     ContextWritten,
@@ -144,6 +144,8 @@ def test_text_that_is_none_is_spelt_out():
     assert decode(encode(record)) == RunTimedOut(1, "run", 2, 3.0, ("a\\ud800",))
     failed = StepFailed(1, "run", 2, 3, 4, Failure("OSError", "no file \udcff"))
     assert decode(encode(failed)).error.message == "no file \\udcff"
+    assert encode_whole(failed) == encode(failed)
+    assert encode_all([failed, failed]) == b"[%b,%b]" % (encode(failed), encode(failed))
 
 
 def test_nothing_but_bodies_is_opaque():

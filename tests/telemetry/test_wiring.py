@@ -359,7 +359,7 @@ def test_all_faults_at_once() -> None:
             prometheus_port=0,
             prometheus_host=1,
             logs="all",
-            journal="journal",
+            journal=1,
             dispatcher="dispatcher",
             tracer_provider="provider",
             meter_provider="provider",

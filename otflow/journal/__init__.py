@@ -1,0 +1,17 @@
+"""The journal: every record of every run in one SQLite file, before anything is done about it; and the way back."""
+
+from otflow.journal.answers import answer
+from otflow.journal.faults import JournalBusyError, JournalError, RunNotFoundError, RunOwnedError
+from otflow.journal.journal import Journal
+from otflow.journal.source import JournaledRun, JournalSource
+
+__all__ = [
+    "Journal",
+    "JournalBusyError",
+    "JournalError",
+    "JournalSource",
+    "JournaledRun",
+    "RunNotFoundError",
+    "RunOwnedError",
+    "answer",
+]

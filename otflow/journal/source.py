@@ -1,0 +1,149 @@
+"""Reading a journal back: which runs there are, and their records. Nothing is written, and writers are not held up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from otflow.journal.book import find_id
+from otflow.journal.database import open_for_reading, settle_path
+from otflow.journal.faults import JournalError, translated
+from otflow.journal.rows import span_of
+from otflow.records.codec import decode, read_body
+from otflow.records.execution import Execution
+from otflow.records.record import Record
+
+__all__ = ["JournalSource", "JournaledRun", "NotedRecord", "read_records"]
+
+_TIMEOUT = 5.0
+_PAGE = 10_000  # rows
+_DECODER: msgspec.json.Decoder[list[Record]] = msgspec.json.Decoder(list[Record], dec_hook=read_body)
+
+
+class JournaledRun(NamedTuple):
+    """A run of a journal, as lists show it.
+
+    Args:
+        id: its id.
+        workflow: the name of the workflow; empty if its start is not there.
+        started: the time of its first record, in nanoseconds since the epoch.
+        ended: the time of its last record, likewise.
+        outcome: "completed", "failed", "cancelled", "timed out", "paused" or "open".
+        records: how many records of it are there.
+        place: the file.
+    """
+
+    id: str
+    workflow: str
+    started: int
+    ended: int
+    outcome: str
+    records: int
+    place: str
+
+
+class NotedRecord(NamedTuple):
+    """A record with the note that says of which classes its value is made; None if its JSON says all."""
+
+    record: Record
+    precise: str | None
+
+
+class JournalSource:
+    """A journal, to be read.
+
+    Args:
+        path: the file.
+        busy_timeout: how long to wait for others, in seconds; default 5.
+
+    Raises:
+        JournalError: there is no such file, or it is no journal.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = _TIMEOUT) -> None:
+        self.path = settle_path(path)
+        self._timeout = busy_timeout
+        self._connection = open_for_reading(self.path, busy_timeout)
+
+    def runs(self) -> Iterator[JournaledRun]:
+        """List the runs, the earliest first; the records are not looked at."""
+        with translated(self.path, self._timeout):
+            yield from map(
+                JournaledRun._make,
+                self._connection.execute(
+                    "SELECT id, workflow, started, ended, outcome, records, ? FROM run ORDER BY started, no",
+                    (self.path,),
+                ),
+            )
+
+    def latest(self, count: int = 20, workflow: str = "") -> list[JournaledRun]:
+        """List the runs that began last, the latest first.
+
+        Args:
+            count: how many; default 20.
+            workflow: of this workflow only; default all.
+        """
+        with translated(self.path, self._timeout):
+            rows = self._connection.execute(
+                "SELECT id, workflow, started, ended, outcome, records FROM run WHERE ? IN ('', workflow) "
+                "ORDER BY started DESC, no DESC LIMIT ?",
+                (workflow, count),
+            )
+            return [JournaledRun._make((*row, self.path)) for row in rows]
+
+    def run(self, id: str) -> Execution:
+        """Read one run.
+
+        Args:
+            id: its id, or the beginning of it that no other run shares.
+
+        Raises:
+            RunNotFoundError: there is no such run, or there are several.
+            JournalError: the file cannot be read.
+        """
+        with translated(self.path, self._timeout):
+            whole = find_id(self._connection, id)
+            records = [noted.record for noted in read_records(self._connection, whole)]
+        if not records:
+            raise JournalError(f"Run {whole} has no records in the journal {self.path}.")
+        return Execution(records)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def read_records(connection: sqlite3.Connection, run: str) -> Iterator[NotedRecord]:
+    """Read the records of a run, in order.
+
+    Args:
+        connection: the journal.
+        run: the whole id.
+
+    Raises:
+        JournalError: what stands there are no records of this release.
+    """
+    row = connection.execute("SELECT no FROM run WHERE id = ?", (run,)).fetchone()
+    if row is None:
+        return
+    rows = connection.execute("SELECT data, precise FROM record WHERE id BETWEEN ? AND ? ORDER BY id", span_of(row[0]))
+    while page := rows.fetchmany(_PAGE):
+        try:
+            records = _DECODER.decode(f"[{','.join(data for data, _ in page)}]")
+        except msgspec.MsgspecError:
+            records = [_decode_one(run, data) for data, _ in page]  # which says where
+        yield from (NotedRecord(record, precise) for record, (_, precise) in zip(records, page, strict=True))
+
+
+def _decode_one(run: str, data: str) -> Record:
+    try:
+        return decode(data)
+    except msgspec.MsgspecError as error:
+        raise JournalError(
+            f"Run {run} has a record in the journal that cannot be read: {error}: {data[:100]}. Was the journal "
+            "written by another release, or changed by hand?"
+        ) from error

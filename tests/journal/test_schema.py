@@ -1,0 +1,166 @@
+"""The file: its versions, its views for the sqlite3 shell, what it keeps, and where its list of runs comes from."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from otflow.journal import Journal, JournalError, JournalSource
+from otflow.journal.schema import MIGRATIONS, VIEWS, check_version, migrate
+from otflow.records.record import RunCompleted, RunPaused, RunStarted, StepStarted
+from tests.journal.writing import Fan, run, wire
+
+DAY = 86_400 * 1_000_000_000
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file as the sqlite3 shell does."""
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def test_versions_lead_to_the_newest(tmp_path: Path) -> None:
+    """A file of any version is brought to the newest; views are made anew; what is in it stays."""
+    path = tmp_path / "a.db"
+    dispatcher, journal, seen = wire(path)
+    run(Fan(dispatcher=dispatcher))
+    journal.close()
+    connection = connect(path)
+    connection.execute("DROP VIEW steps")
+    steps = (*MIGRATIONS, "ALTER TABLE run ADD COLUMN more TEXT NOT NULL DEFAULT 'x'; CREATE TABLE further (a);")
+    migrate(connection, str(path), steps)
+    migrate(connection, str(path), steps)
+    assert check_version(connection, str(path), 2) == 2
+    assert connection.execute("SELECT more FROM run").fetchall() == [("x",)]
+    assert connection.execute("SELECT count(*) FROM steps").fetchone()[0] > 0
+    assert connection.execute("SELECT count(*) FROM record").fetchone() == (len(seen),)
+    for make in (Journal, JournalSource):  # which are of a release that does not know this version
+        with pytest.raises(JournalError, match="has the version 2, and this release of otflow knows versions up to 1"):
+            make(path)
+
+
+def test_a_migration_is_whole_or_nothing(tmp_path: Path) -> None:
+    """When a statement fails, the file is as it was."""
+    path = tmp_path / "a.db"
+    Journal(path).close()
+    connection = connect(path)
+    before = connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, str(path), (*MIGRATIONS, "CREATE TABLE further (a); CREATE TABLE run (b)"))
+    assert connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() == before
+    assert check_version(connection, str(path)) == 1
+
+
+def test_views_tell_the_run(tmp_path: Path) -> None:
+    """Runs, events, state and steps can be read with SQL, and say what the records say."""
+    path = tmp_path / "a.db"
+    dispatcher, _, seen = wire(path)
+    run(Fan(dispatcher=dispatcher), run_id="other")
+    run(Fan(dispatcher=dispatcher), run_id="r", text="hello")
+    execution = JournalSource(path).run("r")
+    connection = connect(path)
+    assert connection.execute("SELECT id, workflow, outcome, records FROM runs WHERE id = 'r'").fetchall() == [
+        ("r", "Fan", "completed", len(execution.records))
+    ]
+    events = connection.execute("SELECT event, type, payload FROM events WHERE run = 'r'").fetchall()
+    assert [(id, kind) for id, kind, _ in events] == [(e.id, e.type) for e in execution.events.values()]
+    assert json.loads(events[0][2]) == {"text": "hello"}
+    state = connection.execute("SELECT path, value FROM state WHERE run = 'r' ORDER BY seq").fetchall()
+    assert [(name, json.loads(value)) for name, value in state] == [
+        ("user", {"name": "Ada", "age": 36}),
+        ("user.age", 37),
+    ]
+    steps = connection.execute(
+        "SELECT invocation, attempt, step, outcome, starts FROM steps WHERE run = 'r'"
+    ).fetchall()
+    told = [
+        (i.id, a.number, i.step, "failed" if a.error is not None else "completed", 1)
+        for i in execution.history.invocations.values()
+        for a in i.attempts
+    ]
+    assert sorted(steps) == sorted(told)
+    assert len(connection.execute("SELECT * FROM records").fetchall()) == len(seen)
+    assert set(VIEWS) == {"runs", "records", "events", "writes", "state", "steps"}
+
+
+def test_views_of_one_run_do_not_read_the_others(tmp_path: Path) -> None:
+    """Whoever asks for one run is answered from its own rows."""
+    Journal(tmp_path / "a.db").close()
+    connection = connect(tmp_path / "a.db")
+    for view in ("records", "events", "writes", "steps"):
+        plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE run = 'r'").fetchall()
+        text = " ".join(row[3] for row in plan)
+        assert "SCAN x" not in text, text
+        assert "SCAN r " not in text, text
+
+
+def runs_of_long_ago(journal: Journal, count: int, days: int, size: int = 10) -> None:
+    """Write runs that ended long ago, the first one the longest."""
+    now = time.time_ns()
+    for number in range(count):
+        at = now - days * DAY + number
+        id = f"{days}-{number}"
+        journal(
+            [
+                RunStarted(1, id, at, "W" * size, "g"),
+                StepStarted(2, id, at, 2, 1, "a", 1),
+                RunPaused(3, id, at, "waiting") if number == 0 else RunCompleted(3, id, at, 1),
+            ]
+        )
+
+
+def test_old_runs_are_deleted(tmp_path: Path) -> None:
+    """By age: ended runs only, with all their rows, and the file shrinks."""
+    journal = Journal(tmp_path / "a.db", synchronous="normal", max_age=timedelta(days=10))
+    runs_of_long_ago(journal, 5, 1)
+    runs_of_long_ago(journal, 5, 20)
+    runs_of_long_ago(journal, 5, 30, 10_000)
+    pages = journal.connection.execute("PRAGMA page_count").fetchone()
+    assert journal.prune() == 8
+    left = [info.id for info in JournalSource(journal.path).runs()]
+    assert left == ["30-0", "20-0", *(f"1-{number}" for number in range(5))]
+    assert journal.connection.execute("SELECT count(*) FROM record").fetchone() == (21,)
+    assert journal.connection.execute("PRAGMA page_count").fetchone() < pages
+    assert journal.prune() == 0
+    assert Journal(tmp_path / "a.db").prune() == 0
+
+
+def test_large_journals_are_cut(tmp_path: Path) -> None:
+    """By size: the oldest ended runs go until it fits, and no more."""
+    journal = Journal(tmp_path / "a.db", synchronous="normal", max_size=500_000)
+    runs_of_long_ago(journal, 63, 1, 20_000)
+    assert len(list(JournalSource(journal.path).runs())) == 63
+    runs_of_long_ago(journal, 4, 2, 20_000)  # with which it is looked after
+    left = [info.id for info in JournalSource(journal.path).runs()]
+    assert "2-0" in left
+    assert "1-0" in left  # they wait
+    assert "1-62" in left
+    assert 10 < len(left) < 30
+
+
+def test_a_million_records_are_listed_without_reading_them(tmp_path: Path) -> None:
+    """The list of runs comes from one row for each run."""
+    Journal(tmp_path / "a.db").close()
+    source = JournalSource(tmp_path / "a.db")
+    seen: list[str] = []
+    source._connection.set_trace_callback(seen.append)
+    list(source.runs())
+    source.latest()
+    assert seen
+    assert not any("record " in query for query in seen)
+
+
+def test_others_read_while_one_writes(tmp_path: Path) -> None:
+    """A reader is not held up by a transaction that is open, and sees what was committed."""
+    path = tmp_path / "a.db"
+    dispatcher, *_ = wire(path)
+    run(Fan(dispatcher=dispatcher))
+    other = connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("DELETE FROM record")
+    assert JournalSource(path, busy_timeout=0.01).run(next(iter(JournalSource(path).runs())).id).complete
+    other.execute("ROLLBACK")
