@@ -1,5 +1,7 @@
 """What a journal costs: steps per second with a commit for each, against bare SQLite with the same commits.
 
+Then many runs at once in one event loop, whose steps share commits, against one run that has nobody to share with.
+
 Run it on a disk, not in memory: `python bench/journal.py FOLDER`.
 """
 
@@ -18,6 +20,7 @@ from otflow.dispatcher import Dispatcher
 from otflow.journal import Journal
 
 _SHORT, _LONG = 1_000, 20_000
+_RUNS = 50
 _RECORD = "x" * 170
 
 
@@ -55,15 +58,16 @@ def run_bare(path: Path, rounds: int, synchronous: str) -> float:
     return rounds / (time.perf_counter() - began)
 
 
-def run_loop(path: Path, rounds: int, synchronous: Literal["full", "normal"]) -> float:
-    """Run the workflow with a journal; return steps per second."""
+def run_loop(path: Path, rounds: int, synchronous: Literal["full", "normal"], runs: int = 1) -> float:
+    """Run the workflow with a journal, so many times at once; return steps per second."""
     dispatcher = Dispatcher()
     dispatcher.attach(Journal(path, synchronous=synchronous), journal=True)
 
     async def main() -> float:
+        workflow = Loop(dispatcher=dispatcher, timeout=None)
         began = time.perf_counter()
-        await Loop(dispatcher=dispatcher, timeout=None).run(rounds=rounds)
-        return rounds / (time.perf_counter() - began)
+        await asyncio.gather(*(workflow.run(rounds=rounds) for _ in range(runs)))
+        return rounds * runs / (time.perf_counter() - began)
 
     return asyncio.run(main())
 
@@ -76,6 +80,8 @@ def main(folder: str) -> None:
             bare = run_bare(Path(place) / f"bare-{level}.db", _SHORT, level)
             steps = run_loop(Path(place) / f"{level}.db", _SHORT, level)
             print(f"{level:8} {steps:9.0f} steps/s   {bare:9.0f} bare commits/s   ratio {steps / bare:.2f}")
+            many = run_loop(Path(place) / f"{level}-many.db", _SHORT // 5, level, _RUNS)
+            print(f"{level:8} {many:9.0f} steps/s   in {_RUNS} runs at once        ratio {many / steps:.2f} to one run")
         short = run_loop(Path(place) / "short.db", _SHORT, "normal")
         long = run_loop(Path(place) / "long.db", _LONG, "normal")
         print(f"a step of {_LONG} costs {short / long:.2f} times a step of {_SHORT}")

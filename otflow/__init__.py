@@ -57,9 +57,12 @@ from otflow.telemetry import configure
 from otflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from otflow import readers
+    from otflow import readers, visualize
 
     open = readers.open_source  # noqa: A001  the name is otflow.open
+    draw_all_possible_flows = visualize.draw_all_possible_flows
+    draw_execution = visualize.draw_execution
+    draw_most_recent_execution = visualize.draw_most_recent_execution
 
 __version__ = "0.1.0"
 
@@ -123,12 +126,14 @@ _LATE = {
 """What few programs want: where it is, and its name there."""
 
 
-def __getattr__(name: str) -> object:
-    """Load what few programs want when it is asked for.
+if not TYPE_CHECKING:  # it would have a type for any name, even one that is misspelt
 
-    `open` stands in no list of names: `from otflow import *` would hide the function that opens files.
-    """
-    if name in _LATE:
-        room, there = _LATE[name]
-        return getattr(import_module(room), there)
-    raise AttributeError(f"module 'otflow' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Load what few programs want when it is asked for.
+
+        `open` stands in no list of names: `from otflow import *` would hide the function that opens files.
+        """
+        if name in _LATE:
+            room, there = _LATE[name]
+            return getattr(import_module(room), there)
+        raise AttributeError(f"module 'otflow' has no attribute {name!r}")

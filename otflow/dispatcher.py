@@ -22,7 +22,7 @@ from otflow.records.identity import Whereabouts
 from otflow.records.record import Record, StepStarted
 from otflow.redaction import DEFAULT, Redactor
 
-__all__ = ["Dispatcher", "Live", "Load", "Locator", "Scope", "Sink", "StepLoad", "default_dispatcher"]
+__all__ = ["Dispatcher", "Live", "Load", "Locator", "Scope", "Sink", "StepLoad", "Together", "default_dispatcher"]
 
 _log = logging.getLogger("otflow")
 
@@ -66,6 +66,17 @@ class Load(NamedTuple):
     steps: tuple[StepLoad, ...]
 
 
+@runtime_checkable
+class Together(Protocol):
+    """A journal that commits batches of several runs at once, so that they share the price."""
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        """Commit one batch."""
+
+    def write_all(self, batches: Sequence[Sequence[Record]]) -> Sequence[BaseException | None]:
+        """Commit batches of different runs; return for each what prevented it, or None."""
+
+
 class Live(Protocol):
     """A run that has begun in this process and has not ended. Any thread may ask."""
 
@@ -97,6 +108,7 @@ class Dispatcher:
         self.gates: tuple[Callable[[], float], ...] = ()
         self.failures: Counter[str] = Counter()
         self.listening = False
+        self.grouped = False  # whether all journals commit batches of several runs at once
         self.redact: Redactor | None = DEFAULT
         self._live: set[weakref.ref[Live]] = set()
 
@@ -109,6 +121,11 @@ class Dispatcher:
     def forget_runs(self) -> None:
         """Forget the runs that go on: they do not in a process that was forked."""
         self._live.clear()
+
+    @property
+    def lonely(self) -> bool:
+        """Whether one run goes on at most."""
+        return len(self._live) < 2  # noqa: PLR2004
 
     def runs(self) -> list[Live]:
         """Return the runs that go on. Any thread may ask."""
@@ -129,9 +146,11 @@ class Dispatcher:
 
         Args:
             sink: a callable that takes a batch of records.
-            journal: whether the sink comes first and stops the run when it raises; default False.
+            journal: whether the sink comes first and stops the run when it raises; default False. If it has a method
+                `write_all` (see `Together`), what the steps of several runs did while the event loop went
+                round once is committed together.
             patient: whether the sink may get batches a little later, several in a row: when there are 256, when the
-                run pauses or ends, or 10 milliseconds after it began to stand still. What is done for many batches at
+                run pauses or ends, and 10 milliseconds after the first of them. What is done for many batches at
                 once is done faster. Default False.
             scope: what has to surround step code for this sink; default nothing.
             settle: called when a patient sink has got all the batches that there were, for what is better done once.
@@ -156,6 +175,7 @@ class Dispatcher:
         if gate is not None:
             self.gates = (*self.gates, gate)
         self.listening = True
+        self._group()
 
         def detach() -> None:
             self.journals = tuple(s for s in self.journals if s is not sink)
@@ -165,8 +185,12 @@ class Dispatcher:
             self.settles = tuple(s for s in self.settles if s is not settle)
             self.gates = tuple(g for g in self.gates if g is not gate)
             self.listening = bool(self.journals or self.observers or self.patient)
+            self._group()
 
         return detach
+
+    def _group(self) -> None:
+        self.grouped = bool(self.journals) and all(isinstance(journal, Together) for journal in self.journals)
 
     def emit(self, records: Sequence[Record]) -> None:
         """Pass one batch on, but to patient observers: see `catch_up`.
@@ -182,6 +206,17 @@ class Dispatcher:
                 observer(records)
             except Exception:  # observers never harm a run
                 self._report(observer)
+
+    def write_all(self, batches: Sequence[Sequence[Record]]) -> list[BaseException | None]:
+        """Pass batches of different runs to the journals only; return for each what a journal raised, or None."""
+        errors: list[BaseException | None] = [None] * len(batches)
+        for journal in self.journals:
+            places = [place for place, error in enumerate(errors) if error is None]
+            some = [batches[place] for place in places]
+            found = journal.write_all(some) if isinstance(journal, Together) else [_try(journal, b) for b in some]
+            for place, error in zip(places, found, strict=True):
+                errors[place] = error
+        return errors
 
     def observe(self, records: Sequence[Record]) -> None:
         """Pass a batch to the observers only; `emit` does both."""
@@ -252,6 +287,14 @@ class Dispatcher:
                 "The sink %s raised. Runs go on without it; further failures are only counted (Dispatcher.failures).",
                 name,
             )
+
+
+def _try(journal: Sink, records: Sequence[Record]) -> Exception | None:
+    try:
+        journal(records)
+    except Exception as error:  # whatever a journal may raise
+        return error
+    return None
 
 
 default_dispatcher = Dispatcher()

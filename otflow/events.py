@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
@@ -33,6 +33,7 @@ __all__ = [
     "WorkflowFailedEvent",
     "WorkflowIdleEvent",
     "WorkflowTimedOutEvent",
+    "read_event",
 ]
 
 _DATA = "_data"
@@ -55,6 +56,9 @@ class DictLikeModel(BaseModel):
         val_json_bytes="base64",
         # an event inside an event is written with the fields of its own class, not only with the declared ones
         polymorphic_serialization=True,
+        # JSON has the names of fields, and who makes an event may have only their aliases
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 
     if not TYPE_CHECKING:
@@ -328,5 +332,28 @@ def _revive_exception(dump: Mapping[str, object]) -> Exception:
             pass
     return UnreconstructedException(message, original_type=name)
 
+
+def read_event(kind: type[_E], json: bytes) -> _E:
+    """Make an event of its JSON, in which fields, also those of models within, have their own names or their aliases.
+
+    Args:
+        kind: its class.
+        json: the JSON.
+
+    Raises:
+        pydantic.ValidationError: the JSON does not fit the class.
+    """
+    if kind.__init__ not in _CONSTRUCTORS:
+        return kind.model_validate_json(json, by_alias=True, by_name=True)
+    # pydantic calls a constructor without word of how names are meant, so this is what the constructor does
+    event = kind.__new__(kind)
+    kind.__pydantic_validator__.validate_json(json, self_instance=event, by_alias=True, by_name=True)
+    if event.__pydantic_extra__:
+        _settle_extras(event, event.__pydantic_extra__)
+    return event
+
+
+_E = TypeVar("_E", bound=Event)
+_CONSTRUCTORS = (DictLikeModel.__init__, StopEvent.__init__)
 
 EventType: TypeAlias = type[Event]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from otflow.context.context import Context
+from otflow.context.current import CURRENT
 from otflow.core.inputs import Input, Restore, Start
 from otflow.core.snapshot import Leftovers, carry_out, check_saved, pack, read_leftovers, read_saved
 from otflow.dispatcher import Dispatcher
@@ -21,6 +22,8 @@ from otflow.errors import ContextSerdeError, ContextStateError, WorkflowRuntimeE
 from otflow.events import Event, StartEvent
 from otflow.handler import WorkflowHandler
 from otflow.records.body import Body
+from otflow.records.kinship import Attempted, name_child
+from otflow.runtime.attempt import Attempt
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.checkpoints import CheckpointCallback, take_checkpoints
 from otflow.runtime.clock import Clock, SystemClock
@@ -30,7 +33,7 @@ from otflow.runtime.telling import tell_about, tell_leftovers, tell_snapshot
 from otflow.runtime.watch import narrate
 from otflow.tagging import find_about
 
-__all__ = ["Launch", "Slots", "prepare"]
+__all__ = ["Inherited", "Launch", "Slots", "find_attempted", "inherit", "prepare"]
 
 
 class Launch(NamedTuple):
@@ -79,9 +82,9 @@ def prepare(
     _require_free(context, blueprint.graph.name)
     _require_loop(blueprint.graph.name)
     clock = launch.clock or SystemClock()
-    snapshot, carried, unread = _inherit(launch)
+    snapshot, carried, unread = inherit(launch)
     start = make_start() if snapshot is None else None
-    run_id = launch.run_id or (read_saved(snapshot).run if snapshot is not None else uuid.uuid4().hex)
+    run_id = launch.run_id or (read_saved(snapshot).run if snapshot is not None else _name_run())
     handler = WorkflowHandler(ctx=context, run_id=run_id)
 
     def settle(result: object, error: Exception | None) -> None:
@@ -116,7 +119,7 @@ def prepare(
     return handler, begin
 
 
-class _Inherited(NamedTuple):
+class Inherited(NamedTuple):
     """What a context brings along: a run to go on with, what the last one left, what nobody has read."""
 
     snapshot: Body | None
@@ -124,16 +127,37 @@ class _Inherited(NamedTuple):
     unread: list[Event]
 
 
-def _inherit(launch: Launch) -> _Inherited:
+def inherit(launch: Launch) -> Inherited:
+    """Find out what the context of a run brings along."""
     saved = launch.context.saved
     if saved is None:
-        return _Inherited(None, _carry(launch, None), [])
+        return Inherited(None, _carry(launch, None), [])
     leftovers = Body(json=msgspec.json.encode(saved.leftovers)) if saved.leftovers is not None else None
-    return _Inherited(
+    return Inherited(
         _check_snapshot(launch, saved.run) if saved.run is not None else None,
         _carry(launch, leftovers),
         [launch.blueprint.revive(item.type, Body(json=msgspec.json.encode(item.body))) for item in saved.stream],
     )
+
+
+def _name_run() -> str:
+    """Name a new run: by chance, or after the attempt that begins it.
+
+    A run that goes on from saved data may do so several times; it begins others each time. Those that it has in a
+    journal are another matter, for who resumes it.
+    """
+    attempt = CURRENT.get()
+    if isinstance(attempt, Attempt) and isinstance(attempt.run, LocalRun) and not attempt.run.restored:
+        return name_child(find_attempted(attempt), attempt.number_child())
+    return uuid.uuid4().hex
+
+
+def find_attempted(attempt: Attempt) -> Attempted:
+    """Say which attempt this is, in a way that is the same when it has to run again in another process."""
+    started, run = attempt.started, attempt.run
+    invocation = run.driver.state.running.get(started.invocation) if isinstance(run, LocalRun) else None
+    since = invocation.first_at if invocation is not None else 0  # its step has ended, and cannot run again
+    return Attempted(started.run, started.invocation, started.attempt, since)
 
 
 def _require_free(context: Context[Any], workflow: str) -> None:

@@ -17,7 +17,7 @@ from otflow.errors import WorkflowConfigurationError
 from otflow.records.body import Body
 from otflow.records.record import About
 
-__all__ = ["find_about", "tagged"]
+__all__ = ["add_about", "find_about", "tagged"]
 
 _MAX_TEXT = 256  # characters of a name
 _MAX_TAGS = 64
@@ -38,7 +38,8 @@ def tagged(
 ) -> Iterator[None]:
     """Say what the runs belong to that start within: in their `RunStarted`, and on the spans of their segments.
 
-    Runs that their steps start inherit it, and a run that is restored keeps what it began with. An inner `tagged` adds
+    Runs that their steps start inherit it, a run that is restored keeps what it began with, and one that is forked from
+    another has that one's, with what is said here. An inner `tagged` adds
     to the one around it, and replaces its session and user if it names others.
 
     Args:
@@ -87,6 +88,21 @@ def find_about() -> About | None:
     )
 
 
+def add_about(origin: About | None) -> About | None:
+    """Return what a run belongs to that goes on from another one: what that one did, and what is said here.
+
+    Args:
+        origin: what the other one belongs to.
+
+    Raises:
+        WorkflowConfigurationError: both together are too long.
+    """
+    said = find_about()
+    if origin is None or said is None:
+        return said or origin
+    return _add(origin, said.session, said.user, said.tags, _as_values(said.metadata.content) if said.metadata else {})
+
+
 def _add(around: About, session: object, user: object, tags: object, metadata: object) -> About:
     """Add to what is said around; what is of another kind than it should be is refused, all at once."""
     faults = [
@@ -103,7 +119,7 @@ def _add(around: About, session: object, user: object, tags: object, metadata: o
         words += [tag for tag in added if tag not in words]
         if len(words) > _MAX_TAGS:
             faults.append(f"there are {len(words)} tags, and {_MAX_TAGS} are the most")
-    values = _as_values(around.metadata.live) if around.metadata is not None else {}
+    values = _as_values(around.metadata.content) if around.metadata is not None else {}
     if metadata is not None and not (isinstance(metadata, Mapping) and all(isinstance(key, str) for key in metadata)):
         faults.append(f"metadata={metadata!r:.60} is no mapping from names to values")
     elif metadata:

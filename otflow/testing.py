@@ -16,15 +16,19 @@ from otflow.dispatcher import Dispatcher, default_dispatcher
 from otflow.events import Event, StartEvent
 from otflow.records.record import Record
 from otflow.replay.bench import DELETED, Called, call_step, run_step
+from otflow.replay.stubs import HttpCall, ModelCall, answer_calls
 from otflow.runtime.clock import ManualClock
 from otflow.workflow import Workflow
 
 __all__ = [
     "DELETED",
     "Called",
+    "HttpCall",
     "ManualClock",
+    "ModelCall",
     "WorkflowTestResult",
     "WorkflowTestRunner",
+    "answer_calls",
     "call_step",
     "capture_records",
     "run_step",

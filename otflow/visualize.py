@@ -50,6 +50,7 @@ __all__ = [
 
 _MAX_IN_NOTEBOOK = 3_000_000  # characters of a page; more of them make the notebook itself slow
 _WIDTH = 100
+_MAX_REMARKS = 4  # about what is missing; a page has a picture to show
 
 
 class UnknownRunError(OtflowError, LookupError):
@@ -354,7 +355,11 @@ def _read(execution: Told | Run | Iterable[Record]) -> Run:
 def _remark(picture: Picture, execution: object) -> Picture:
     """Add what an execution knows to be missing to what its history tells."""
     reasons = [reason for gap in getattr(execution, "gaps", ()) if (reason := getattr(gap, "reason", ""))]
-    return picture._replace(remarks=tuple(dict.fromkeys((*picture.remarks, *reasons))))
+    remarks = list(dict.fromkeys((*picture.remarks, *reasons)))
+    more = len(remarks) - len(picture.remarks) - _MAX_REMARKS
+    if more > 0:
+        remarks = [*remarks[:-more], f"and {more:,} more gaps."]
+    return picture._replace(remarks=tuple(remarks))
 
 
 def _picture_workflow(workflow: Workflow | type[Workflow], most: int | None, children: bool) -> Picture:

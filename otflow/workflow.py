@@ -27,6 +27,7 @@ from otflow.events import Event, StartEvent, StopEvent
 from otflow.graph import WorkflowGraph, build_graph, read_checks, validate_graph
 from otflow.handler import WorkflowHandler
 from otflow.launch import Launch, Slots, prepare
+from otflow.replay.nursery import find_nursery
 from otflow.replay.resumption import JournalPlace, resume
 from otflow.resource import ResourceManager
 from otflow.resource_check import check_config_files, check_factories
@@ -259,6 +260,7 @@ class Workflow:
             stepwise: whether steps wait to be released by `handler.run_step()`; default False.
             checkpoint_callback: awaited after each step, before its output goes on its way.
             run_id: the id of the run; default a new one, or that of the saved run which the context goes on with.
+                A run that a step of a resumed run had begun before is found again: see the journal.
             **kwargs: the fields of the start event.
 
         Returns:
@@ -286,6 +288,12 @@ class Workflow:
             verbose=self._verbose,
             checkpoint_callback=checkpoint_callback,
         )
+        if (nursery := find_nursery(launch)) is not None:
+            start_event, kwargs = self._start_event(blueprint, start_event, kwargs), {}
+            admitted = nursery.admit(self, launch, start_event)
+            if isinstance(admitted, WorkflowHandler):
+                return admitted
+            launch = admitted
         handler, begin = prepare(launch, lambda: self._start_event(blueprint, start_event, kwargs), self._forget)
         self._live.add(handler)
         self._slots.enter(handler, begin)

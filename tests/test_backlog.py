@@ -45,3 +45,42 @@ def test_patient_observers_get_every_record_in_order(rounds: list[tuple[int, int
     asyncio.run(main())
     assert [(r.seq, type(r)) for r in late] == [(r.seq, type(r)) for r in at_once]
     assert [r.seq for r in late] == list(range(1, len(late) + 1))
+
+
+async def test_patient_observers_hear_of_a_run_that_stands_still() -> None:
+    """What happens while a step stands still reaches patient observers soon, although nothing follows from it."""
+
+    class Stands(Workflow):
+        @step
+        async def stand(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            standing.set()
+            await go_on.wait()
+            await ctx.store.set("k", 1)
+            written.set()
+            await asyncio.Event().wait()
+            return StopEvent()
+
+    standing, go_on, written, heard = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    at_once: list[Record] = []
+    late: list[Record] = []
+    dispatcher = Dispatcher()
+    dispatcher.attach(at_once.extend)
+    dispatcher.attach(lambda records: (late.extend(records), heard.set()), patient=True)
+    handler = Stands(dispatcher=dispatcher, timeout=None, disable_validation=True).run()
+
+    async def hear() -> None:
+        async with asyncio.timeout(30):
+            while len(late) < len(at_once):
+                heard.clear()
+                await heard.wait()
+
+    await standing.wait()
+    await hear()
+    go_on.set()
+    await written.wait()
+    await hear()
+    handler.ctx.send_event(Note())
+    assert len(late) < len(at_once)
+    await hear()
+    assert [record.seq for record in late] == [record.seq for record in at_once]
+    await handler.cancel_run()

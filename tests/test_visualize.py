@@ -159,6 +159,10 @@ async def test_executions_are_drawn_from_anywhere(tmp_path):
     one = draw_execution(records, tmp_path / "a.svg").picture
     assert draw_execution(run, None).picture == one
     assert draw_execution(told, None).picture.remarks == (*one.remarks, gap.reason)
+    gaps = tuple(SimpleNamespace(reason=f"Record {number} is missing.") for number in range(4000))
+    many = draw_execution(SimpleNamespace(history=run, gaps=gaps), None)
+    assert many.picture.remarks[-2:] == ("Record 3 is missing.", "and 3,996 more gaps.")
+    assert many.svg().count("is missing.") == 4
     assert draw_execution_mermaid(records) == Drawing(one).mermaid()
     for wrong in ([], [*records, records[0].__class__(seq=1, run="b", at=0, workflow="", graph="")]):
         with pytest.raises(ValueError, match="of one run; these are of"):

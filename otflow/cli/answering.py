@@ -12,7 +12,7 @@ import typer
 
 from otflow.cli.complaints import UsageError
 from otflow.cli.hiding import hide
-from otflow.cli.options import From, Json
+from otflow.cli.options import From, Headers, Json
 from otflow.cli.running import recall_target
 from otflow.cli.screen import Screen
 from otflow.cli.sources import LAST, find_runs
@@ -21,6 +21,7 @@ from otflow.cli.workflows import make_workflow, name_module
 from otflow.drawing.answers_text import draw_advice, draw_blame, draw_coverage, draw_path, draw_spent
 from otflow.drawing.line import Line, Piece, clean
 from otflow.drawing.quantities import count, format_duration
+from otflow.errors import OtflowError
 from otflow.records.answers import advise, blame, coverage, critical_path, spent
 from otflow.records.execution import Execution
 from otflow.workflow import Workflow
@@ -43,17 +44,24 @@ def stats(
     path: Annotated[
         str | None, typer.Option("--blame", metavar="PATH", help='Who wrote to this place of the state; "" for all.')
     ] = None,
+    header: Headers = None,
     json: Json = False,
 ) -> None:
     """Say where the time of runs went, what they had to wait for, and what their failures suggest.
 
     Of one run: its critical path and its times. Of several: how they ended, how long they took, and which ways of the
-    workflow none of them has taken (with --against, or if they were started by the command).
+    workflow none of them has taken (with --against, or if they were started by the command). A run that cannot be read
+    among others is left out, and named.
     """
     names = [] if every else runs or [LAST]
     screen, found = Screen(sys.stderr), list[Execution]()
+
+    def skip(run: str, reason: OtflowError) -> None:
+        note = (Piece(f"{screen.signs.note} ", "wait"),)
+        screen.write((Piece(f"run {clean(run)} is left out: {clean(str(reason))}", "wait"),), indent="  ", first=note)
+
     with screen.moving(lambda: f"{count(len(found), 'run')} read"):
-        for execution in find_runs(names, place):
+        for execution in find_runs(names, place, headers=header, skip=skip):
             found.append(hide(execution))
             if len(found) > _KEPT:
                 raise UsageError(f"these are more than {_KEPT:,} runs: name fewer.")
@@ -75,7 +83,7 @@ def _find_workflow(found: Sequence[Execution], against: str | None) -> Workflow 
         return make_workflow(against)
     targets: dict[str, str] = {}
     for each in found:
-        with suppress(UsageError):  # it was forked, or not started by the command
+        with suppress(UsageError):  # it was not started by the command
             target = recall_target(each)
             targets[name_module(target)] = target
     if len(targets) != 1:
@@ -146,21 +154,24 @@ def _title(execution: Execution) -> Line:
     )
 
 
+def _tell_walls(found: Sequence[Execution]) -> str:
+    walls = sorted(each.history.duration for each in found if not each.history.astray)
+    odd = len(found) - len(walls)
+    unknown = f"how long {count(odd, 'run')} took is not known: their clocks differ" if odd else ""
+    if not walls:
+        return unknown
+    middle, high = walls[len(walls) // 2], walls[min(len(walls) - 1, len(walls) * 95 // 100)]
+    told = f"half took up to {format_duration(middle)}, 95 % up to {format_duration(high)}"
+    return f"{told}, the longest {format_duration(walls[-1])}{unknown and '; '}{unknown}"
+
+
 def _draw_many(found: Sequence[Execution], screen: Screen) -> list[Line]:
     """Draw how runs ended and how long they took, and the sums of their steps."""
     outcomes = Counter(each.outcome for each in found)
-    walls = sorted(each.history.ended - each.history.started for each in found)
-    middle, high = walls[len(walls) // 2], walls[min(len(walls) - 1, len(walls) * 95 // 100)]
     told = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.most_common())
     lines: list[Line] = [
         (Piece(f"{count(len(found), 'run')}: {told}", "title"),),
-        (
-            Piece(
-                f"half took up to {format_duration(middle)}, 95 % up to {format_duration(high)}, "
-                f"the longest {format_duration(walls[-1])}",
-                "faint",
-            ),
-        ),
+        (Piece(_tell_walls(found), "faint"),),
         (),
     ]
     sums: dict[str, Counter[str]] = {}

@@ -5,7 +5,6 @@ An error is one line that says what to do. The exit codes stand in `otflow.cli.c
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ import typer
 
 from otflow import __version__
 from otflow.cli import answering, doctoring, drawings, exporting, judging, looking, running, watching
-from otflow.cli.complaints import CODES, FAILED, INTERRUPTED, MISUSED, UsageError, code_of
+from otflow.cli.complaints import CODES, INTERRUPTED, MISUSED, UNHEARD, UsageError, code_of
 from otflow.cli.dashboards import show_dashboards
 from otflow.cli.demo import DEFAULT_QUESTION, show_demo
+from otflow.cli.outlet import UnheardError, complain, guarding, prepare
 from otflow.cli.screen import Screen
 from otflow.demo.index import pick_words
 from otflow.errors import OtflowError
@@ -173,15 +173,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        code = _app(args=arguments, prog_name="otflow", standalone_mode=False)
-        sys.stdout.flush()
+        prepare()
+        with guarding():
+            code = _app(args=arguments, prog_name="otflow", standalone_mode=False)
     except OtflowError as error:
         return _complain(str(error), code_of(error))
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted.", INTERRUPTED)
-    except BrokenPipeError:  # who read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except UnheardError:  # who read the output has seen enough
+        return UNHEARD
     except Exception as error:  # of all errors, those of typer are the user's; the others are ours
         if not isinstance(error, _TYPER_ERROR):
             raise
@@ -193,5 +193,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"otflow: {' '.join(message.split())}", file=sys.stderr)
+    complain(message)
     return code

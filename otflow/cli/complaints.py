@@ -18,6 +18,9 @@ __all__ = [
     "INTERRUPTED",
     "MISSING",
     "MISUSED",
+    "UNHEARD",
+    "UNKNOWN",
+    "UNWRITTEN",
     "WAITING",
     "CommandError",
     "NotFoundError",
@@ -25,7 +28,7 @@ __all__ = [
     "code_of",
 ]
 
-FAILED, MISUSED, MISSING, WAITING, INTERRUPTED = 1, 2, 3, 4, 130
+FAILED, MISUSED, MISSING, WAITING, UNWRITTEN, UNKNOWN, INTERRUPTED, UNHEARD = 1, 2, 3, 4, 5, 6, 130, 141
 CODES = """\b
 Exit codes:
   0    all went well
@@ -33,7 +36,10 @@ Exit codes:
   2    the command was used wrongly
   3    there is no such run, file or server
   4    the run waits for an answer, and nobody is there to give it
+  5    the output cannot be written; what was asked for may be done all the same
+  6    it cannot be told whether the runs differ: records are missing
   130  interrupted
+  141  nobody read the output to its end
 """
 _MISUSES = (
     NothingToReadError,

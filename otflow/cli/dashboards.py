@@ -10,11 +10,13 @@ from math import inf
 from pathlib import Path
 
 from otflow.cli.complaints import UsageError
+from otflow.cli.outlet import escape, say
 from otflow.cli.workflows import describe_error, find_workflow
 from otflow.dashboards.definition import Definition, define
 from otflow.dashboards.files import general_files, workflow_files
 from otflow.dashboards.workflow_rules import remarks
 from otflow.decorators import step_config
+from otflow.drawing.line import clean
 from otflow.graph import build_graph
 from otflow.steps import list_functions
 from otflow.workflow import Workflow
@@ -49,11 +51,11 @@ def show_dashboards(
         definition = _define(target, timeout)
         files, odd = workflow_files(definition, runbook), list(remarks(definition))
     if stdout:
-        print(json.dumps(dict(files), indent=2, ensure_ascii=False))
+        print(escape(json.dumps(dict(files), indent=2, ensure_ascii=False)))
     else:
         _write(folder, files)
     for remark in odd:
-        print(f"note: {remark}", file=sys.stderr if stdout else sys.stdout)
+        print(clean(f"note: {remark}"), file=sys.stderr if stdout else sys.stdout)
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
@@ -64,7 +66,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise DashboardsError(f"cannot write {path}: {error.strerror}. Name another folder with -o.") from error
-        print(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 # --- the workflow --------------------------------------------------------------------------------------

@@ -155,7 +155,9 @@ def _look_at_telemetry(wanted: Environment, timeout: float) -> Iterator[_Finding
             "prometheus", "note", f"served on {wanted.prometheus_host}:{wanted.prometheus_port} while runs go on"
         )
     yield _Finding(
-        "payloads", "ok", f"{wanted.capture}, {'without' if wanted.redact else 'with'} what looks like a secret"
+        "payloads",
+        "ok",
+        f"{wanted.capture}, {'without' if wanted.redact else 'with'} what the names of fields tell to be secret",
     )
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from otflow.cli.complaints import FAILED, UsageError
+from otflow.cli.complaints import FAILED, UNKNOWN, UsageError
 from otflow.cli.hiding import hide
-from otflow.cli.options import From, Json, Output
+from otflow.cli.options import From, Headers, Json, Output
+from otflow.cli.outlet import say
 from otflow.cli.screen import Screen
 from otflow.cli.sources import LAST, find_run, is_place
 from otflow.cli.tables import print_json
@@ -28,6 +29,7 @@ def draw(
     ] = LAST,
     output: Output = None,
     place: From = None,
+    header: Headers = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
 ) -> None:
     """Draw a run, or the steps of a workflow.
@@ -44,12 +46,12 @@ def draw(
         _check(path, force=force or output is not None)
         drawing = _guard(lambda: draw_all_possible_flows(workflow, path), path)
     else:
-        execution = hide(find_run(what, place))
+        execution = hide(find_run(what, place, header))
         path = output or Path(f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in execution.run_id)}.html")
         _check(path, force=force or output is not None)
         drawing = _guard(lambda: draw_execution(execution, path), path)
     nodes, edges = len(drawing.picture.nodes), len(drawing.picture.edges)
-    print(f"wrote {path}: {drawing.picture.title}, {nodes:,} nodes, {edges:,} arrows")
+    say(f"wrote {path}: {drawing.picture.title}, {nodes:,} nodes, {edges:,} arrows")
 
 
 def diff(
@@ -60,20 +62,24 @@ def diff(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="FIELD", help="A field of payloads that may differ.")
     ] = None,
+    header: Headers = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many differences are listed.")] = 20,
     json: Json = False,
 ) -> None:
-    """Say what differs between two runs, first and where. Exit code 1 if they differ.
+    """Say what differs between two runs, first and where. Exit code 1 if they differ, 6 if that cannot be told.
 
     What only comes in another order is told as order, and how long things took is told apart: neither counts as a
-    difference. With -o FILE it is written as an HTML page too.
+    difference. Nor does what may stand in records that are missing. With -o FILE it is written as an HTML page too.
     """
     from otflow.drawing.diff_page import draw_difference_page
     from otflow.drawing.diff_text import draw_difference
     from otflow.records.diff import diff as find_difference
 
     found = find_difference(
-        hide(find_run(first, place)), hide(find_run(second, place)), limit=max(limit, 100), ignore=ignore or ()
+        hide(find_run(first, place, header)),
+        hide(find_run(second, place, header)),
+        limit=max(limit, 100),
+        ignore=ignore or (),
     )
     if output is not None:
         write_text(output, draw_difference_page(found))
@@ -83,9 +89,11 @@ def diff(
         screen = Screen(sys.stdout)
         screen.print(draw_difference(found, width=screen.width, signs=screen.signs, most=limit))
         if output is not None:
-            print(f"wrote {output}")
+            say(f"wrote {output}")
     if found.verdict == "different":
         raise typer.Exit(FAILED)
+    if found.verdict == "unknown":
+        raise typer.Exit(UNKNOWN)
 
 
 def write_text(path: Path, text: str) -> None:

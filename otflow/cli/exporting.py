@@ -15,8 +15,9 @@ import typer
 from otflow.cli.complaints import MISSING, CommandError, UsageError
 from otflow.cli.hiding import hide
 from otflow.cli.options import From, Json
+from otflow.cli.outlet import say
 from otflow.cli.screen import Screen
-from otflow.cli.sources import find_runs
+from otflow.cli.sources import find_runs, read_headers
 from otflow.cli.tables import print_json
 from otflow.drawing.quantities import count
 from otflow.pipeline.target import Refused, Retry, Sender, Sent, Target, TooLarge
@@ -57,6 +58,10 @@ def export(
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="NAME=VALUE", help="Sent with each request.")
     ] = None,
+    from_header: Annotated[
+        list[str] | None,
+        typer.Option("--from-header", metavar="NAME=VALUE", help="Sent to the server that the runs are read from."),
+    ] = None,
     service: Annotated[str, typer.Option("--service", metavar="NAME", help="The name of the service.")] = "",
     capture: Annotated[
         str, typer.Option("--capture", help="How much of the payloads is shown: full, preview or none.")
@@ -67,7 +72,7 @@ def export(
     """Send recorded runs as OTLP to a receiver, or write them into a file.
 
     The ids of spans follow from those of their runs: what was exported before is the same trace. What looks like a
-    secret is left out, as in any trace.
+    secret is left out, as in any trace: values by the names of their fields.
     """
     if to is None:
         raise UsageError("say where the runs go: --to http://localhost:4318, --to runs.jsonl or --to runs.binpb.")
@@ -75,10 +80,10 @@ def export(
         raise UsageError(f'--capture "{capture}": use full, preview or none.')
     sums = _Sums()
     told = Screen(sys.stderr)
-    target = _open(to, service, _read_headers(header or ()), timeout, sums)
+    target = _open(to, service, read_headers(header or ()), timeout, sums)
     try:
         with told.moving(lambda: f"{count(sums.runs, 'run')}, {count(sums.spans, 'span')}"):
-            _send_all(find_runs(runs or (), place), capture, target.send, sums)
+            _send_all(find_runs(runs or (), place, headers=from_header), capture, target.send, sums)
     except BaseException:  # an interruption too: nothing half written stays
         target.close(kept=False)
         raise
@@ -86,27 +91,17 @@ def export(
     if json:
         print_json({"to": to, "runs": sums.runs, "spans": sums.spans, "rejected": sums.rejected})
     else:
-        print(f"{count(sums.runs, 'run')}, {count(sums.spans, 'span')} to {to}")
+        say(f"{count(sums.runs, 'run')}, {count(sums.spans, 'span')} to {to}")
     if sums.rejected:
         raise CommandError(f"{to} rejected {count(sums.rejected, 'span')} of {sums.spans:,}. Its log says why.")
 
 
 def _send_all(executions: Iterable[Execution], capture: str, send: Send, sums: _Sums) -> None:
     for execution in executions:
-        spans = to_spans(hide(execution).records, LEVELS[capture])
+        spans = to_spans(hide(execution, exact=True).records, LEVELS[capture])
         send(spans)
         sums.runs += 1
         sums.spans += len(spans)
-
-
-def _read_headers(pairs: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, mark, value = pair.partition("=")
-        if not (name and mark):
-            raise UsageError(f'--header "{pair}" is no pair: write NAME=VALUE.')
-        found[name.strip()] = value.strip()
-    return found
 
 
 class _Place(NamedTuple):

@@ -10,13 +10,14 @@ import typer
 
 from otflow.cli.complaints import FAILED, UsageError
 from otflow.cli.drawings import write_text
-from otflow.cli.hiding import hide
-from otflow.cli.options import From, Json, RunId
+from otflow.cli.hiding import hide, hide_foreign
+from otflow.cli.options import From, Headers, Json, RunId
+from otflow.cli.outlet import complain, say
 from otflow.cli.running import recall_target
 from otflow.cli.screen import Screen
-from otflow.cli.sources import LAST, find_run, find_runs
+from otflow.cli.sources import LAST, find_runs, find_traced_run
 from otflow.cli.tables import print_json
-from otflow.cli.workflows import find_workflow, make_workflow, name_module
+from otflow.cli.workflows import find_folder, find_workflow, make_workflow, name_module
 from otflow.drawing.line import Piece, clean
 from otflow.drawing.quantities import count
 
@@ -41,6 +42,7 @@ def replay(
     ] = None,
     place: From = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the runs that are accepted too.")] = False,
+    header: Headers = None,
     json: Json = False,
 ) -> None:
     """Ask whether the workflow of today accepts what is recorded. Exit code 1 if it does not.
@@ -56,7 +58,7 @@ def replay(
     progress = Screen(sys.stderr)
     verdicts: list[Verdict] = []
     with progress.moving(lambda: f"{count(len(verdicts), 'run')} judged"):
-        for execution in find_runs(traces or (), place, workflow.workflow_name):
+        for execution in find_runs(traces or (), place, workflow.workflow_name, header):
             verdicts.append(judge(execution, workflow))  # noqa: PERF401  the line that moves counts them
     refused = [verdict for verdict in verdicts if not verdict.ok]
     if json:
@@ -96,18 +98,34 @@ def write_test(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="WORKFLOW", help="module:Workflow. Default: what the run was started with."),
+        typer.Option(
+            "--against",
+            "--workflow",
+            metavar="WORKFLOW",
+            help="module:Workflow. Default: what the run was started with.",
+        ),
     ] = None,
     place: From = None,
+    header: Headers = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write a test from a recorded run: each step, called as it was then, has to give what it gave."""
+    """Write a test from a recorded run: each step, called as it was then, has to give what it gave.
+
+    Where the trace has the spans of other libraries too, what a step asked of the outside stands in its test: requests
+    over HTTP and calls of OpenAI's client are answered without a network, others are named.
+    """
+    from otflow.readers import read_foreign
     from otflow.replay.testing import write_test as write
 
-    execution = hide(find_run(run, place))  # a test is kept where others read it
+    found, source = find_traced_run(run, place, header)
+    execution = hide(found, exact=True)  # a test is kept where others read it
     target = against or recall_target(execution)
     find_workflow(target)
-    text = write(execution, name_module(target))
+    folder = find_folder(target, output.parent if output is not None else Path())
+    outside = read_foreign(source, found)
+    text = write(execution, name_module(target), hide_foreign(outside.spans), folder)
+    for fault in outside.faults:
+        complain(fault)
     if output is None:
         print(text, end="")
         return
@@ -115,4 +133,4 @@ def write_test(
         raise UsageError(f"{output} is there already: name another file with -o, or write over it with -f.")
     write_text(output, text)
     number = sum(line.startswith("def test_") for line in text.splitlines())
-    print(f"wrote {output}: {count(number, 'test')}. Run it with: pytest {output}")
+    say(f"wrote {output}: {count(number, 'test')}. Run it with: python -m pytest {output}")

@@ -11,7 +11,8 @@ import typer
 
 from otflow.cli.complaints import UsageError
 from otflow.cli.hiding import hide
-from otflow.cli.options import From, Json, RunId
+from otflow.cli.options import From, Headers, Json, RunId
+from otflow.cli.outlet import say
 from otflow.cli.screen import Screen
 from otflow.cli.sources import LAST, find_journal_path, find_latest, find_run, open_place
 from otflow.cli.tables import Column, draw_table, format_time, print_json, style_outcome
@@ -21,7 +22,7 @@ from otflow.drawing.quantities import count, format_duration, name_type, show_va
 from otflow.drawing.tree import draw_run, draw_summary
 from otflow.records.codec import encode
 from otflow.records.execution import Execution
-from otflow.records.history import Invocation, Wait, summarize
+from otflow.records.history import Attempt, Invocation, Wait, summarize, tell_astray
 from otflow.records.record import Record
 
 if TYPE_CHECKING:
@@ -43,17 +44,18 @@ def list_runs(
     outcome: Annotated[
         str, typer.Option("--outcome", help="completed, failed, cancelled, timed out, paused or open only.")
     ] = "",
+    header: Headers = None,
     json: Json = False,
 ) -> None:
     """List runs, the latest first."""
     where = source or place
-    infos = find_latest(open_place(where), limit, workflow, outcome)
+    infos = find_latest(open_place(where, header), limit, workflow, outcome)
     if json:
         print_json([info._asdict() for info in infos])
         return
     screen = Screen(sys.stdout)
     if not infos:
-        print(f"There is no run{' like this' if workflow or outcome else ''} in {where or find_journal_path()}.")
+        say(f"There is no run{' like this' if workflow or outcome else ''} in {where or find_journal_path()}.")
         return
     screen.print(draw_runs(infos, screen))
 
@@ -63,10 +65,11 @@ def show(
     place: From = None,
     at: Annotated[int | None, typer.Option("--at", metavar="SEQ", help="As the run stood after this record.")] = None,
     records: Annotated[bool, typer.Option("--records", "-r", help="List the records, with their numbers.")] = False,
+    header: Headers = None,
     json: Json = False,
 ) -> None:
     """Show what is known of a run: how it ended, its steps, its state, and what is missing."""
-    execution = hide(find_run(run, place))
+    execution = hide(find_run(run, place, header))
     if at is not None:
         try:
             execution = execution.until(at)
@@ -85,9 +88,9 @@ def show(
     tell_gaps(screen, execution)
 
 
-def tree(run: RunId = LAST, place: From = None, json: Json = False) -> None:
+def tree(run: RunId = LAST, place: From = None, header: Headers = None, json: Json = False) -> None:
     """Draw a run as a tree: each step under the step whose event it worked on."""
-    execution = hide(find_run(run, place))
+    execution = hide(find_run(run, place, header))
     if json:
         print_json(
             {"run": execution.run_id, "workflow": execution.workflow, "outcome": execution.outcome}
@@ -105,9 +108,12 @@ def tell_gaps(screen: Screen, execution: Execution) -> None:
     """Say what is missing of a run, if anything is."""
     ended = execution.outcome not in {"open", "paused"}
     told = [gap for gap in execution.gaps if gap.last or ended]  # that a run goes on has been said
-    for gap in (*told, *execution.losses):
+    missing = (*told, *execution.losses)
+    for gap in missing[:_MAX_ROWS]:
         first = (Piece(f"{screen.signs.note} ", "wait"),)
         screen.write((Piece(clean(gap.reason), "wait"),), indent="  ", first=first)
+    if len(missing) > _MAX_ROWS:
+        screen.print([(Piece(f"{screen.signs.more} and {len(missing) - _MAX_ROWS:,} more", "wait"),)])
 
 
 def describe(execution: Execution, *, records: bool = False) -> dict[str, object]:
@@ -157,7 +163,7 @@ def draw_runs(infos: Sequence[RunInfo], screen: Screen) -> list[Line]:
             clean(info.workflow) or "?",
             Piece(info.outcome, style_outcome(info.outcome)),
             format_time(info.started),
-            format_duration(info.ended - info.started),
+            format_duration(info.ended - info.started) if info.ended >= info.started else "?",
             f"{info.records:,}",
         )
         for info in infos
@@ -177,10 +183,13 @@ def _show_facts(screen: Screen, execution: Execution) -> None:
     run = execution.history
     style = style_outcome(execution.outcome)
     screen.print([(Piece(clean(run.workflow) or "?", "title"), Piece(f"  run {clean(run.id)}", "faint")), ()])
+    took = "" if run.astray else f"  took {format_duration(run.duration)}"
     rows: list[tuple[str, Line]] = [
         ("outcome", (Piece(run.outcome, style), Piece(f"  {clean(run.reason)}" if run.reason else "", "faint"))),
-        ("started", (Piece(format_time(run.started)), Piece(f"  took {format_duration(run.ended - run.started)}"))),
+        ("started", (Piece(format_time(run.started)), Piece(took))),
     ]
+    if run.astray:
+        rows.append(("times", (Piece(tell_astray(run), "wait"),)))
     first = next((event for event in run.events.values() if event.outside and event.body is not None), None)
     if first is not None and first.body is not None:
         rows.append(("input", (Piece(f"{name_type(first.type)} ", "event"), Piece(show_value(first.body), "value"))))
@@ -229,10 +238,14 @@ def _count_steps(execution: Execution) -> list[Mapping[str, object]]:
                 "attempts": len(attempts),
                 "failed": sum(attempt.outcome == "failed" for attempt in attempts),
                 "open": sum(attempt.outcome not in {"completed", "failed"} for attempt in attempts),
-                "worked": sum(max(0, attempt.ended - attempt.started) for attempt in attempts if attempt.ended),
+                "worked": 0 if execution.history.astray else sum(map(_time, attempts)),
             }
         )
     return found
+
+
+def _time(attempt: Attempt) -> int:
+    return max(0, attempt.ended - attempt.started) if attempt.started and attempt.ended else 0
 
 
 def _show_steps(screen: Screen, execution: Execution) -> None:
@@ -243,7 +256,7 @@ def _show_steps(screen: Screen, execution: Execution) -> None:
             f"{each['attempts']:,}",
             Piece(f"{each['failed']:,}" if each["failed"] else "", "bad"),
             Piece(f"{each['open']:,}" if each["open"] else "", "wait"),
-            format_duration(int(str(each["worked"]))),
+            "?" if execution.history.astray else format_duration(int(str(each["worked"]))),
         )
         for each in _count_steps(execution)
     ]

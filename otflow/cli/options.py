@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Against", "From", "Journal", "Json", "Output", "Quiet", "RunId", "Timeout"]
+__all__ = ["Against", "From", "Headers", "Journal", "Json", "Output", "Quiet", "RunId", "Timeout"]
 
 From: TypeAlias = Annotated[
     str | None,
@@ -15,6 +15,15 @@ From: TypeAlias = Annotated[
         "--from",
         metavar="PATH|URL",
         help="Where the runs are: a journal, files of OTLP, Jaeger or Phoenix. Default: the journal.",
+    ),
+]
+Headers: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        "-H",
+        metavar="NAME=VALUE",
+        help="Sent to the server that the runs are read from; may be given several times. Shown nowhere.",
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]

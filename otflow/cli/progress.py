@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from otflow.cli.screen import Screen
-from otflow.drawing.line import Piece, Style, clean, cut
+from otflow.drawing.line import Line, Piece, Style, clean, cut
 from otflow.drawing.quantities import count, format_duration, name_type, show_value
 from otflow.records.record import (
     EventReceived,
     Record,
     RetryScheduled,
+    RunFailed,
     RunPaused,
     RunResumed,
     RunStarted,
@@ -41,6 +42,7 @@ class Progress:
         idle: whether it stands still until an event comes.
         on_idle: called when it begins to.
         started: when its first record was made, in nanoseconds; 0 before that.
+        failure: the record of its failure; None if it has not failed.
     """
 
     def __init__(self, screen: Screen, *, quiet: bool = False) -> None:
@@ -51,6 +53,7 @@ class Progress:
         self.on_idle: Callable[[], object] = bool
         self.started = self.last = 0
         self.done = self.failed = 0
+        self.failure: RunFailed | None = None
         self._quiet = quiet
         self._steps: dict[int, str] = {}
         self._running: Counter[str] = Counter()
@@ -62,6 +65,8 @@ class Progress:
                 continue
             if isinstance(record, RunStarted | RunResumed) and not self.run:
                 self.run = record.run
+            if isinstance(record, RunFailed):
+                self.failure = record
             self.started = self.started or record.at
             self.last = record.at
             self._take(record)
@@ -104,12 +109,18 @@ class Progress:
         if self._quiet:
             return
         line = (Piece(f"  {sign} ", style), Piece(f"{clean(step)} " if step else "", "step"), Piece(clean(text)))
-        self.screen.print([cut(line, self.screen.width, self.screen.signs.more)])
+        self._print(cut(line, self.screen.width, self.screen.signs.more))
 
     def say(self, *pieces: Piece) -> None:
         """Print a line."""
         if not self._quiet:
-            self.screen.print([pieces])
+            self._print(pieces)
+
+    def _print(self, line: Line) -> None:
+        try:
+            self.screen.print([line])
+        except OSError:  # nobody reads what is told, or its file is full: that is no matter of the run
+            self._quiet = True
 
     def status(self) -> str:
         """Say what runs now, in one line."""

@@ -19,6 +19,7 @@ import pydantic_core
 from otflow import telemetry
 from otflow.cli.complaints import FAILED, WAITING, CommandError, UsageError
 from otflow.cli.inputs import list_answers, make_answer
+from otflow.cli.outlet import complain, escape, hand_over
 from otflow.cli.progress import Progress
 from otflow.cli.screen import Screen
 from otflow.cli.sources import find_journal_path
@@ -32,6 +33,7 @@ from otflow.handler import WorkflowHandler
 from otflow.journal import Journal, JournalError
 from otflow.journal.database import settle_path
 from otflow.records.body import Body
+from otflow.redaction import DEFAULT
 from otflow.workflow import Workflow
 
 __all__ = ["Telling", "find_dispatcher", "keep_journal", "pursue"]
@@ -112,15 +114,26 @@ def pursue(
             if not progress.run or (isinstance(error, OtflowError) and isinstance(error, JournalError | CommandError)):
                 raise
             _tell_failure(error, progress, workflow, telling)
-            raise CommandError(_explain(error, progress.run), FAILED) from error
+            raise CommandError(_explain(error, progress), FAILED) from error
         finally:
             detach()
     _tell_end("completed", "good", progress)
     _print_result(result, progress, workflow, telling)
 
 
-def _explain(error: Exception, run: str) -> str:
-    return f"run {run} failed: {error}. Look at it with `otflow tree {run[:12]}`."
+def _explain(error: Exception, progress: Progress) -> str:
+    if isinstance(error.__cause__, JournalError):  # which says what to do; a run of that id may be somebody else's
+        return str(error.__cause__)
+    run, message = progress.run, _read_message(error, progress)
+    return f"run {run} failed: {message.rstrip('.')}. Look at it with `otflow tree {run[:12]}`."
+
+
+def _read_message(error: Exception, progress: Progress) -> str:
+    """Return the message of an error as it is recorded: what looks like a secret is not in it."""
+    recorded = progress.failure
+    if recorded is None:  # it timed out, was cancelled, or ended without a record
+        return DEFAULT.text(str(error))
+    return f"Error in step '{recorded.step}': {recorded.error.message}" if recorded.step else recorded.error.message
 
 
 def _tell_failure(error: Exception, progress: Progress, workflow: Workflow, telling: Telling) -> None:
@@ -128,7 +141,7 @@ def _tell_failure(error: Exception, progress: Progress, workflow: Workflow, tell
     outcome = "timed out" if timed_out else "cancelled" if cancelled else "failed"
     _tell_end(outcome, "bad", progress)
     if telling.json:
-        said = {"type": type(error).__name__, "message": str(error)}
+        said = {"type": type(error).__name__, "message": _read_message(error, progress)}
         print_json(_summary(outcome, progress, workflow) | {"error": said})
 
 
@@ -151,9 +164,9 @@ def _print_result(result: object, progress: Progress, workflow: Workflow, tellin
     if telling.json:
         print_json(_summary("completed", progress, workflow) | {"result": plain})
     elif isinstance(result, str):
-        print(result)
+        hand_over(result)
     elif plain is not None:
-        print(pydantic_core.to_json(plain, indent=2 if isinstance(plain, dict | list) else None).decode())
+        print(escape(pydantic_core.to_json(plain, indent=2 if isinstance(plain, dict | list) else None).decode()))
 
 
 # ---------------------------------------------------------------- while it goes on
@@ -231,7 +244,7 @@ class _Desk:
                 self._seen |= mute
                 self._open += 1
                 await self.ask(f"The run waits for {kinds[0].__name__ if kinds else 'an answer'}", kinds)
-            elif self.progress.idle and self._open and not self.manned:
+            elif self.progress.idle and not self.manned and (self._open or self.find_open()):
                 raise _UnansweredError(self.explain(kinds))
             return
         self._open += 1
@@ -253,11 +266,16 @@ class _Desk:
             try:
                 event = make_answer(answer, kinds)
             except UsageError as error:
-                print(error, file=sys.stderr)
+                complain(str(error))
                 continue
             self._open -= 1
             self.handler.ctx.send_event(event)
             return
+
+    def find_open(self) -> bool:
+        """Tell whether the run waits for what only somebody at a terminal could send."""
+        known = list_answers()
+        return any(wait.asked or wait.type in known for wait in self.progress.waits.values())
 
     def find_kinds(self) -> list[type[HumanResponseEvent]]:
         """Return the classes of answers that the run takes: those it waits for, else those its steps take."""

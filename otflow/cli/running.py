@@ -8,15 +8,19 @@ import typer
 
 from otflow.cli.complaints import NotFoundError, UsageError
 from otflow.cli.inputs import list_answers, make_answer, make_event, make_start, read_fields, read_pairs
-from otflow.cli.options import Against, From, Journal, Json, Quiet, RunId, Timeout
+from otflow.cli.options import Against, From, Headers, Journal, Json, Quiet, RunId, Timeout
 from otflow.cli.pursuing import Telling, pursue
 from otflow.cli.sources import LAST, find_journal_path, find_run
 from otflow.cli.workflows import make_workflow
+from otflow.core.snapshot import read_saved
 from otflow.events import Event, HumanResponseEvent, StartEvent
 from otflow.handler import WorkflowHandler
 from otflow.journal import Journal as Book
+from otflow.journal.book import find_run as look_up
+from otflow.records.body import Body
 from otflow.records.execution import Execution
-from otflow.records.record import EventReceived, EventSent, RunStarted, WaitEnded, WaitStarted
+from otflow.records.losses import is_cut
+from otflow.records.record import About, EventReceived, EventSent, RunResumed, RunStarted, WaitEnded, WaitStarted
 from otflow.signature import type_key
 from otflow.tagging import tagged
 from otflow.workflow import Workflow
@@ -55,7 +59,8 @@ def run(
     kind = made.graph.start or StartEvent
     start = make_start(kind, read_fields(input or (), input_json, kind))
 
-    def begin(_: Book) -> WorkflowHandler:
+    def begin(book: Book) -> WorkflowHandler:
+        _require_new(book, run_id)
         with tagged(metadata={_TARGET: workflow}):
             return made.run(run_id=run_id, start_event=start)
 
@@ -116,6 +121,7 @@ def fork(
         list[str] | None, typer.Option("--state", metavar="PATH=VALUE", help="A value to write to the state before.")
     ] = None,
     source: From = None,
+    header: Headers = None,
     run_id: Annotated[str | None, typer.Option("--run-id", metavar="ID", help="The id of the new run.")] = None,
     timeout: Timeout = None,
     journal: Journal = None,
@@ -129,13 +135,14 @@ def fork(
     """
     from otflow.replay import fork as begin_fork
 
-    execution = find_run(run, source)
+    execution = find_run(run, source, header)
     target = against or recall_target(execution)
     made = make_workflow(target, timeout)
     other = make_event(event, made, _find_class(execution, made, at)) if event is not None else None
     values = read_pairs("--state", state or ())
 
-    def begin(_: Book) -> WorkflowHandler:
+    def begin(book: Book) -> WorkflowHandler:
+        _require_new(book, run_id)
         with tagged(metadata={_TARGET: target}):
             return begin_fork(execution, made, at=at, event=other, state=values or None, run_id=run_id)
 
@@ -148,8 +155,14 @@ def recall_target(execution: Execution) -> str:
     Raises:
         UsageError: it was not.
     """
-    first = execution.records[0]
-    about = first.about if isinstance(first, RunStarted) else None
+    about: About | None = None
+    match execution.records[0]:
+        case RunStarted(about=about):
+            pass
+        case RunResumed(snapshot=Body() as snapshot) if is_cut(snapshot) < 0:  # it was forked
+            about = read_saved(snapshot).about
+        case _:
+            pass
     found = about.metadata.content if about is not None and about.metadata is not None else None
     target = found.get(_TARGET) if isinstance(found, dict) else None
     if not isinstance(target, str):
@@ -158,6 +171,15 @@ def recall_target(execution: Execution) -> str:
             "--against module:Workflow."
         )
     return target
+
+
+def _require_new(book: Book, run_id: str | None) -> None:
+    """Refuse the id of a run that is in the journal."""
+    if run_id is not None and look_up(book.connection, run_id) is not None:
+        raise UsageError(
+            f"run {run_id} is in the journal {book.path} already: give the new one another --run-id, or go on with it: "
+            f"otflow resume {run_id}"
+        )
 
 
 def _check_name(execution: Execution, made: Workflow) -> None:

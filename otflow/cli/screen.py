@@ -1,4 +1,4 @@
-"""Screen: where lines go, and what their styles look like there.
+"""Screen: where lines go, and what their styles look like there; whatever stands in them, a terminal only shows it.
 
 A terminal gets colours and a line that moves; everything else gets plain text. Where the encoding has no Unicode, the
 drawing is done in ASCII. NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS mean what they usually do.
@@ -6,6 +6,7 @@ drawing is done in ASCII. NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS mean what
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from otflow.drawing.line import ASCII, UNICODE, Line, Piece, cut, measure, plain, wrap
+from otflow.drawing.line import ASCII, UNICODE, Line, Piece, clean, cut, measure, plain, wrap
 
 __all__ = ["Screen"]
 
@@ -39,6 +40,14 @@ _ASCII_FRAMES = "|/-\\"
 _PER_SECOND = 12
 
 
+class _Console(Console):
+    """A console that does not end the program by itself."""
+
+    def on_broken_pipe(self) -> None:
+        """Say that nobody reads any more."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
+
+
 class Screen:
     """A place for lines.
 
@@ -50,7 +59,7 @@ class Screen:
         unicode = _takes_unicode(file.encoding or "ascii")
         if isinstance(file, TextIOWrapper):
             file.reconfigure(errors="replace")  # texts of others may hold anything
-        self._console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = _Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._live: Live | None = None
         self.signs = UNICODE if unicode else ASCII
         self._frames = _FRAMES if unicode else _ASCII_FRAMES
@@ -129,7 +138,7 @@ def _style(line: Line) -> Text:
     room = len(plain(line))  # without what is blank at the end
     text = Text(no_wrap=True, overflow="ignore")
     for piece in line:
-        text.append(piece.text[: max(0, room - len(text))], _STYLES[piece.style])
+        text.append(clean(piece.text)[: max(0, room - len(text))], _STYLES[piece.style])
     return text
 
 

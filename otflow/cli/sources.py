@@ -7,18 +7,29 @@ one of several. Readers are loaded when something is read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otflow.cli.complaints import NotFoundError
+from otflow.cli.complaints import NotFoundError, UsageError
+from otflow.errors import OtflowError
 from otflow.journal import JournalSource, RunNotFoundError
 
 if TYPE_CHECKING:
     from otflow.readers import RunInfo, Source
     from otflow.records.execution import Execution
 
-__all__ = ["LAST", "find_journal_path", "find_latest", "find_run", "find_runs", "is_place", "open_place"]
+__all__ = [
+    "LAST",
+    "find_journal_path",
+    "find_latest",
+    "find_run",
+    "find_runs",
+    "find_traced_run",
+    "is_place",
+    "open_place",
+    "read_headers",
+]
 
 LAST = "last"
 _DEFAULT = Path(".otflow", "runs.db")
@@ -29,11 +40,30 @@ def find_journal_path(given: Path | None = None) -> Path:
     return given or Path(os.environ.get("OTFLOW_JOURNAL", "").strip() or _DEFAULT)
 
 
-def open_place(place: str | None) -> Source:
+def read_headers(pairs: Iterable[str]) -> dict[str, str]:
+    """Read headers, of which each is written as NAME=VALUE.
+
+    Args:
+        pairs: the headers.
+
+    Raises:
+        UsageError: one of them is no pair; what it is stands nowhere, because it may be a secret.
+    """
+    found = {}
+    for number, pair in enumerate(pairs, 1):
+        name, mark, value = pair.partition("=")
+        if not (name.strip() and mark):
+            raise UsageError(f"header number {number} is no pair: write NAME=VALUE.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def open_place(place: str | None, headers: Sequence[str] | None = None) -> Source:
     """Open what runs are read from.
 
     Args:
         place: a path or a URL; None for the journal.
+        headers: what is sent to a server, each as NAME=VALUE; default none.
 
     Raises:
         NotFoundError: there is none.
@@ -51,7 +81,7 @@ def open_place(place: str | None) -> Source:
         place = str(path)
     elif not _is_url(place) and not Path(place).exists():
         raise NotFoundError(f"there is no file {place}. Name a journal, a file of OTLP, or a URL (http or https).")
-    return open_source(place)
+    return open_source(place, headers=read_headers(headers or ()))
 
 
 def _is_url(text: str) -> bool:
@@ -78,24 +108,41 @@ def find_latest(source: Source, count: int, workflow: str = "", outcome: str = "
     return found[: count or None]
 
 
-def find_run(name: str, place: str | None) -> Execution:
+def find_run(name: str, place: str | None, headers: Sequence[str] | None = None) -> Execution:
     """Read the run that is meant.
 
     Args:
         name: its id or the beginning of it, "last", a place, or `place#run`.
         place: where it is looked for if the name is no place; None for the journal.
+        headers: what is sent to a server, each as NAME=VALUE; default none.
 
     Raises:
         NotFoundError: there is no such run, or several.
         ReaderError: the place cannot be read.
     """
+    return find_traced_run(name, place, headers)[0]
+
+
+def find_traced_run(name: str, place: str | None, headers: Sequence[str] | None = None) -> tuple[Execution, Source]:
+    """Read the run that is meant; return it with the source that it is in.
+
+    Args:
+        name: as for `find_run`.
+        place: as for `find_run`.
+        headers: as for `find_run`.
+
+    Raises:
+        NotFoundError: as `find_run` does.
+        ReaderError: as `find_run` does.
+    """
     inside = _split(name)
-    if inside is None:
-        return _read(open_place(place), name, place)
-    where, id = inside
-    source = open_place(where)
-    if id:
-        return _read(source, id, where)
+    where, id = inside if inside is not None else (place, name)
+    source = open_place(where, headers)
+    return _read(source, id, where) if id or inside is None else _read_only(source, where), source
+
+
+def _read_only(source: Source, where: str | None) -> Execution:
+    """Read the run that stands alone in a place."""
     infos = list(source.runs())
     if len(infos) != 1:
         some = ", ".join(f"{where}#{info.id[:12]}" for info in infos[:3])
@@ -137,18 +184,26 @@ def _read(source: Source, id: str, place: str | None) -> Execution:
         ) from error
 
 
-def find_runs(names: Sequence[str], place: str | None, workflow: str = "") -> Iterator[Execution]:
+def find_runs(
+    names: Sequence[str],
+    place: str | None,
+    workflow: str = "",
+    headers: Sequence[str] | None = None,
+    skip: Callable[[str, OtflowError], None] | None = None,
+) -> Iterator[Execution]:
     """Read all runs that are meant.
 
     Args:
         names: as in `find_run`, but that a place means all of its runs; none: all runs of `place`.
         place: where they are looked for; None for the journal.
         workflow: of a place only the runs of this workflow; default "": all.
+        headers: what is sent to a server, each as NAME=VALUE; default none.
+        skip: called with the id of a run of a place that cannot be read, and the reason; default None: that is an
+            error.
 
     Raises:
         NotFoundError: there is no such run.
         ReaderError: a place cannot be read.
-
     """
     from otflow.readers import read_all
 
@@ -157,9 +212,9 @@ def find_runs(names: Sequence[str], place: str | None, workflow: str = "") -> It
         inside = (place or "", "") if not name else _split(name)
         if inside is None or inside[1]:
             count += 1
-            yield find_run(name, place)
+            yield find_run(name, place, headers)
             continue
-        for execution in read_all(open_place(inside[0] or None)):
+        for execution in read_all(open_place(inside[0] or None, headers), skip):
             if not workflow or execution.workflow in {workflow, ""}:
                 count += 1
                 yield execution

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from otflow.cli.outlet import escape
 from otflow.drawing.line import Line, Piece, Signs, Style, cut, measure
 from otflow.records.codec import write_body
 
@@ -65,9 +66,13 @@ def format_time(nanoseconds: int) -> str:
     """Write a time as the clock of this place shows it.
 
     Args:
-        nanoseconds: since the epoch.
+        nanoseconds: since the epoch; "?" stands for 0, and for what no clock can show.
     """
-    return datetime.fromtimestamp(nanoseconds / _NS).astimezone().strftime("%Y-%m-%d %H:%M:%S") if nanoseconds else "?"
+    try:
+        shown = datetime.fromtimestamp(nanoseconds / _NS).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    return shown if nanoseconds > 0 else "?"
 
 
 def style_outcome(outcome: str) -> Style:
@@ -78,4 +83,4 @@ def style_outcome(outcome: str) -> Style:
 def print_json(value: object) -> None:
     """Print a value as JSON: records, bodies, structs and tuples too."""
     text = msgspec.json.format(msgspec.json.encode(value, enc_hook=write_body), indent=2)
-    sys.stdout.write(text.decode() + "\n")
+    sys.stdout.write(escape(text.decode()) + "\n")

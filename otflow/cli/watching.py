@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import sleep
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otflow.cli.complaints import FAILED, UsageError
 from otflow.cli.hiding import hide
 from otflow.cli.looking import draw_runs
-from otflow.cli.options import From
+from otflow.cli.options import From, Headers
+from otflow.cli.outlet import say
 from otflow.cli.screen import Screen
 from otflow.cli.sources import LAST, find_journal_path, find_latest, find_run, open_place
 from otflow.drawing.line import Line, Piece, clean
 from otflow.drawing.tree import draw_run, draw_summary
 from otflow.records.execution import Execution
+
+if TYPE_CHECKING:
+    from otflow.readers import Source
 
 __all__ = ["watch"]
 
@@ -34,6 +38,7 @@ def watch(
     ] = 0.5,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs are listed.")] = 15,
     once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+    header: Headers = None,
 ) -> None:
     """Look at runs while they go on, in this or another process. Ctrl-C ends it.
 
@@ -43,14 +48,17 @@ def watch(
     if place is not None and place.startswith(("http://", "https://")) and run is None:
         raise UsageError("a server is not watched as a whole: name a run.")
     if run is None:
-        _watch_all(Screen(sys.stdout), place, interval, limit, once=once)
+        _watch_all(Screen(sys.stdout), open_place(place, header), place, interval, limit, once=once)
         return
-    if _watch_one(Screen(sys.stdout), run, place, interval, once=once).outcome in {"failed", "timed out", "cancelled"}:
+
+    def read(name: str) -> Execution:
+        return hide(find_run(name, place, header))
+
+    if _watch_one(Screen(sys.stdout), run, read, interval, once=once).outcome in {"failed", "timed out", "cancelled"}:
         raise typer.Exit(FAILED)
 
 
-def _watch_all(screen: Screen, place: str | None, interval: float, limit: int, *, once: bool) -> None:
-    source = open_place(place)
+def _watch_all(screen: Screen, source: Source, place: str | None, interval: float, limit: int, *, once: bool) -> None:
     infos = find_latest(source, limit)
     known: dict[str, str] = {}
 
@@ -66,7 +74,7 @@ def _watch_all(screen: Screen, place: str | None, interval: float, limit: int, *
                 told = f"{clean(info.id)}  {clean(info.workflow) or '?'}  {info.outcome}  {info.records:,} records"
                 if known.get(info.id) != told:
                     known[info.id] = told
-                    print(told, flush=True)
+                    say(told)
             sleep(interval)
             infos = find_latest(source, limit)
     with screen.live(draw) as refresh:
@@ -76,8 +84,8 @@ def _watch_all(screen: Screen, place: str | None, interval: float, limit: int, *
             refresh()
 
 
-def _watch_one(screen: Screen, run: str, place: str | None, interval: float, *, once: bool) -> Execution:
-    execution = hide(find_run(run, place))
+def _watch_one(screen: Screen, run: str, read: Callable[[str], Execution], interval: float, *, once: bool) -> Execution:
+    execution = read(run)
     run = execution.run_id if run == LAST else run
     said = ""
 
@@ -91,13 +99,13 @@ def _watch_one(screen: Screen, run: str, place: str | None, interval: float, *, 
         told = f"{execution.outcome}  {len(execution.records):,} records"
         if not screen.moves and not once and told != said:
             said = told
-            print(told, flush=True)
+            say(told)
 
     with screen.live(draw) as refresh:
         tell()
         while execution.outcome not in _OVER and not once:
             sleep(interval)
-            newer = hide(find_run(run, place))
+            newer = read(run)
             if len(newer.records) != len(execution.records):
                 execution = newer  # `draw` looks at it
                 tell()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import ModuleType
 from otflow.cli.complaints import UsageError
 from otflow.workflow import Workflow
 
-__all__ = ["TargetError", "describe_error", "find_workflow", "make_workflow", "name_module"]
+__all__ = ["TargetError", "describe_error", "find_folder", "find_workflow", "make_workflow", "name_module"]
 
 _FORMS = "module:Workflow or path/to/file.py:Workflow"
 _FILE_MODULE = "__otflow_workflow_file__"  # for a file whose name is that of a library
@@ -73,6 +74,28 @@ def find_workflow(target: str) -> Workflow | type[Workflow]:
     if isinstance(found, Workflow) or (isinstance(found, type) and issubclass(found, Workflow)):
         return found
     raise TargetError(f"{target} is no Workflow, but of type {type(found).__name__}. {_offer(module, place)}")
+
+
+def find_folder(target: str, start: Path) -> str | None:
+    """Return where the file of a workflow is; None for a module, which Python finds by itself. Find it first.
+
+    Args:
+        target: `module:name` or `file.py:name`.
+        start: the folder from which the path leads there.
+
+    Raises:
+        TargetError: no import statement leads to the file.
+    """
+    place = target.rpartition(":")[0]
+    if not place.endswith(".py"):
+        return None
+    path = Path(place).resolve()
+    if not path.stem.isidentifier() or not _is_free(path):
+        raise TargetError(
+            f'no test can import {place}: "{path.stem}" is '
+            f"{'the name of another module' if path.stem.isidentifier() else 'no name of a module'}. Rename the file."
+        )
+    return Path(os.path.relpath(path.parent, start.resolve())).as_posix()
 
 
 def name_module(target: str) -> str:

@@ -83,6 +83,7 @@ class Context(Generic[State]):
         self._store: InMemoryStateStore[Any] | None = None
         self._idle = IdleDesk()
         self._saved: SavedContext | None = None
+        self.nursery: object = None  # what a run that was resumed keeps of the runs that its steps had begun
 
     # ---------------------------------------------------------------- state
 
@@ -342,11 +343,22 @@ class Context(Generic[State]):
             ContextSerdeError: the data is of another shape or version.
         """
         context = cls(workflow)
-        saved = unpack_context(data)
-        context._saved = saved
-        used = (serializer or JsonSerializer()).with_types(workflow.state_type, *workflow.event_types)
-        context._store = InMemoryStateStore.from_dict(saved.state, used)
+        context.load(data, serializer)
         return context
+
+    def load(self, data: dict[str, Any], serializer: BaseSerializer | None = None) -> None:
+        """Take saved data up in place of what the context holds; for a context that no run uses.
+
+        Args:
+            data: what `to_dict` gave.
+            serializer: the one that `to_dict` was given.
+
+        Raises:
+            ContextSerdeError: the data is of another shape or version.
+        """
+        owner, saved = self._owner, unpack_context(data)
+        used = (serializer or JsonSerializer()).with_types(owner.state_type, *owner.event_types)
+        self._saved, self._store = saved, InMemoryStateStore.from_dict(saved.state, used)
 
 
 def _check_wait(event_type: object, timeout: float | None) -> None:

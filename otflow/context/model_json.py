@@ -79,7 +79,7 @@ def load_model(kind: type[BaseModel], dump: Mapping[str, object], opened: list[s
         else:
             read = decode(value)
         values[_input_name(kind, name)] = read
-    return kind.model_validate(values)
+    return kind.model_validate(values, by_alias=True, by_name=True)
 
 
 def _input_name(kind: type[BaseModel], name: str) -> str:

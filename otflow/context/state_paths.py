@@ -120,7 +120,7 @@ def apply_write(state: StateT, path: str, value: object) -> StateT:
         if isinstance(value, type(state)):
             return value
         if isinstance(value, Mapping):
-            return type(state).model_validate(value)
+            return type(state).model_validate(value, by_alias=True, by_name=True)
         raise StatePathError(f"A {type(value).__name__} was recorded as a state of type {type(state).__name__}.")
     if value is DELETED:
         *way, last = _split(path)
@@ -202,7 +202,7 @@ def _assign_field(model: BaseModel, name: str, value: object) -> None:
         setattr(model, name, value)  # pydantic refuses it
     fields, names = dict(model.__dict__), set(model.__pydantic_fields_set__)
     try:
-        model.__pydantic_validator__.validate_assignment(model, name, value)
+        model.__pydantic_validator__.validate_assignment(model, name, value, by_alias=True, by_name=True)
     except Exception:  # validators of users raise what they like; those that run last have seen the new value
         object.__setattr__(model, "__dict__", fields)
         object.__setattr__(model, "__pydantic_fields_set__", names)

@@ -339,7 +339,7 @@ def _fit(state: BaseModel, current: StateT) -> StateT:
             f"State must be of type {kind.__name__} or a parent type, got {type(state).__name__}. "
             "The class of the state is the one in the steps' annotation Context[...]."
         )
-    return kind.model_validate(entries(current) | entries(state))
+    return kind.model_validate(entries(current) | entries(state), by_alias=True, by_name=True)
 
 
 def _changes(snapshot: Snapshot, state: BaseModel) -> list[tuple[str, object]]:

@@ -7,13 +7,12 @@ least once. Bodies stand in the data as their JSON says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from otflow.core.plan import Plan
-from otflow.core.state import Buffer, Collectable, Delivered, Invocation, Lane, RunState, Wait
+from otflow.core.state import Buffer, Collectable, Delivered, Invocation, Lane, Question, RunState, Wait
 from otflow.errors import ContextSerdeError
 from otflow.records.body import Body
 from otflow.records.codec import read_body, write_body, write_whole
@@ -31,12 +30,7 @@ __all__ = [
     "read_saved",
     "restore",
     "save",
-    "tell_event",
-    "tell_saved",
 ]
-
-_E = TypeVar("_E", bound=EventSent | EventReceived | EventBuffered)
-_Tell: TypeAlias = Callable[[str, Body], Body]
 
 
 class SavedInvocation(msgspec.Struct, omit_defaults=True):
@@ -67,7 +61,8 @@ class SavedBuffer(msgspec.Struct, omit_defaults=True):
 class SavedRun(msgspec.Struct, omit_defaults=True):
     """A run between two inputs. `events` holds every record that anything else refers to, once.
 
-    `reopened`: waits that steps have not come to again; `trace`: for spans; `state`: what the context brings along.
+    `reopened`: waits that steps have not come to again; `asked`: questions that nobody has answered; `trace`: for
+    spans; `state`: what the context brings along.
     """
 
     format: int
@@ -84,6 +79,7 @@ class SavedRun(msgspec.Struct, omit_defaults=True):
     mail: dict[str, list[int]] = {}
     held: list[int] = []
     questions: int = 0
+    asked: list[Question] = []
     timeout: float | None = None
     stepwise: bool = False
     about: About | None = None
@@ -154,12 +150,13 @@ class _Events:
         return [self.name(event) for event in events]
 
 
-def save(state: RunState, trace: Whereabouts | None = None) -> Body:
+def save(state: RunState, trace: Whereabouts | None = None, asked: Sequence[Question] = ()) -> Body:
     """Write the state of a run as data that JSON can hold.
 
     Args:
         state: the state.
         trace: where the run stands in its trace; default None: it has none.
+        asked: the questions that nobody has answered, for another run, whose records do not have them; default none.
     """
     events = _Events()
     queued = [_save_invocation(events, i) for i in state.running.values()]
@@ -180,6 +177,7 @@ def save(state: RunState, trace: Whereabouts | None = None) -> Body:
         mail={kind: events.all(mail) for kind, mail in state.mail.items()},
         held=events.all(state.held.values()),
         questions=state.questions,
+        asked=list(asked),
         timeout=state.timeout,
         stepwise=state.stepwise,
         about=state.about,
@@ -205,38 +203,6 @@ def read_saved(snapshot: Body) -> SavedRun:
         f"The saved run has the format {version}, and this release of otflow reads the format {FORMAT}. "
         "Restore it with the release that saved it, or start a new run."
     )
-
-
-def tell_saved(snapshot: Body, tell: _Tell, tell_requirements: _Tell, state: Body | None = None) -> bytes:
-    """Write saved data with what may be told of it.
-
-    Args:
-        snapshot: the data.
-        tell: takes the type and the payload of an event, and returns a payload that tells no more than it may; the
-            type is "" for what the run belongs to.
-        tell_requirements: takes the type of an event, and the attributes that are required of it.
-        state: the state in it, with what may be told of that.
-
-    Raises:
-        ContextSerdeError: the data has another shape or version.
-    """
-    saved = read_saved(snapshot)
-    saved.state = state
-    saved.events = [tell_event(event, tell) for event in saved.events]
-    saved.waits = [
-        msgspec.structs.replace(wait, requirements=tell_requirements(wait.type, wait.requirements))
-        if wait.requirements is not None
-        else wait
-        for wait in saved.waits
-    ]
-    if saved.about is not None and saved.about.metadata is not None:
-        saved.about = msgspec.structs.replace(saved.about, metadata=tell("", saved.about.metadata))
-    return _TELLER.encode(saved)
-
-
-def tell_event(event: _E, tell: _Tell) -> _E:
-    """Return the record of a saved event with what may be told of its payload."""
-    return event if event.body is None else msgspec.structs.replace(event, body=tell(event.type, event.body))
 
 
 def check_saved(saved: SavedRun, plan: Plan) -> None:

@@ -17,7 +17,7 @@ from otflow.records.body import Body
 from otflow.records.record import About, EventBuffered, EventReceived, EventSent
 from otflow.records.sent import Mark
 
-__all__ = ["Buffer", "Delivered", "Ended", "Invocation", "Lane", "RunState", "Wait", "new_state", "pending"]
+__all__ = ["Buffer", "Delivered", "Ended", "Invocation", "Lane", "Question", "RunState", "Wait", "new_state", "pending"]
 
 KEPT_UNHANDLED = 16
 """How many of the events that nobody took are remembered, to be named if the run stalls."""
@@ -38,6 +38,26 @@ class Wait(msgspec.Struct):
     due: int = 0
     bounded: bool = False
     asked: bool = False
+
+
+class Question(msgspec.Struct, omit_defaults=True):
+    """A question in the stream: one that a step returned; or one of a wait, which says more.
+
+    Attributes:
+        seq: the number of the record that put it there.
+        type: its type.
+        body: its payload.
+        invocation, waiter, occurrence: the wait; 0 and "" for one that was returned.
+        answer: the type of event that is waited for.
+    """
+
+    seq: int
+    type: str
+    body: Body
+    invocation: int = 0
+    waiter: str = ""
+    occurrence: int = 0
+    answer: str = ""
 
 
 class Invocation(msgspec.Struct):

@@ -21,6 +21,8 @@ def draw_path(path: CriticalPath, *, width: int = 80, signs: Signs = UNICODE) ->
         width: the columns that a line may take; default 80.
         signs: what it is drawn with; default `UNICODE`.
     """
+    if path.doubts:
+        return [(Piece("critical path: not known", "title"),), *_draw_doubts(path.doubts, width)]
     share = f" of {format_duration(path.wall)}" if path.wall else ""
     lines: list[Line] = [(Piece(f"critical path: {format_duration(path.duration)}{share}", "title"),)]
     for each in path.segments:
@@ -36,7 +38,7 @@ def draw_path(path: CriticalPath, *, width: int = 80, signs: Signs = UNICODE) ->
             )
         )
     if not path.whole:
-        lines.append((Piece("The path does not lead to the start: not all of it is recorded.", "bad"),))
+        lines.append((Piece("This is not the whole path: not all of it is recorded.", "bad"),))
     return [cut(line, width, signs.more) for line in lines]
 
 
@@ -48,6 +50,11 @@ def draw_spent(spent: Spent, *, width: int = 80, signs: Signs = UNICODE) -> list
         width: the columns that a line may take; default 80.
         signs: what it is drawn with; default `UNICODE`.
     """
+    if spent.doubts:
+        numbers = [[clean(each.step) or "?", f"{each.attempts:,}"] for each in (*spent.steps, spent.total)]
+        numbers[-1][0] = "all steps"
+        head: Line = (Piece("where time went: not known", "title"),)
+        return [cut(line, width, signs.more) for line in (head, *_table(["step", "attempts"], numbers))]
     names = ("running", "queued", "waiting", "delayed", "paused")
     rows = [[clean(each.step) or "?", *_times(each, names)] for each in spent.steps]
     rows.append(["all steps", *_times(spent.total, names)])
@@ -57,6 +64,11 @@ def draw_spent(spent: Spent, *, width: int = 80, signs: Signs = UNICODE) -> list
     lines += _table(["step", *names], rows)
     lines += [(Piece(f"{reason} for {format_duration(time)}: nothing ran", "wait"),) for reason, time in spent.pauses]
     return [cut(line, width, signs.more) for line in lines]
+
+
+def _draw_doubts(doubts: Iterable[str], width: int) -> Iterator[Line]:
+    for doubt in doubts:
+        yield from wrap((Piece(clean(doubt), "wait"),), width)
 
 
 def _times(time: StepTime, names: Iterable[str]) -> list[str]:
@@ -93,7 +105,8 @@ def draw_blame(blame: Blame, *, width: int = 80, signs: Signs = UNICODE) -> list
 
 
 def _draw_write(write: Write, path: str, start: int) -> Line:
-    who = "brought along" if write.carried else f"{clean(write.step)} #{write.invocation}" if write.step else "outside"
+    by = f"{clean(write.step) or '?'} #{write.invocation}" if write.invocation else "outside"
+    who = "brought along" if write.carried else by
     again = f" attempt {write.attempt}" if write.attempt > 1 else ""
     value = show_value(write.value) if write.value is not None else "taken away"
     where = f"{clean(write.path) or 'the whole state'} = " if write.path != path and not write.carried else ""

@@ -26,7 +26,8 @@ body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; background: var(--pape
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 .verdict { border-left: .3rem solid var(--line); background: var(--card); padding: .8rem 1rem;
   overflow-wrap: anywhere; }
-.different { border-color: var(--bad); } .order { border-color: var(--wait); } .same { border-color: var(--good); }
+.different { border-color: var(--bad); }
+.order, .unknown { border-color: var(--wait); } .same { border-color: var(--good); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; background: var(--card); }
 th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border: 1px solid var(--line); }
@@ -49,6 +50,9 @@ def draw_difference_page(difference: Difference) -> str:
             *_draw_sides(difference),
             f'<p class="verdict {difference.verdict}">{_text(difference.sentence)}</p>',
             *_draw_points("What differs", difference.points, difference.more),
+            *_draw_points(
+                "What may differ: records are missing that would tell", difference.unproven, difference.more_unproven
+            ),
             *_draw_points("What came in another order", difference.moves, difference.more_moves),
             *_draw_timing(difference.timing),
             *(f'<p class="note">{_text(note)}</p>' for note in difference.notes),

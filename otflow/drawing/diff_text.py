@@ -14,7 +14,7 @@ from otflow.records.points import Point
 
 __all__ = ["draw_difference"]
 
-_STYLES: dict[str, Style] = {"same": "good", "order": "wait", "different": "bad"}
+_STYLES: dict[str, Style] = {"same": "good", "order": "wait", "different": "bad", "unknown": "wait"}
 _WORTH_TELLING = (0.8, 1.25)  # an attempt that took between so many times as long took as long
 
 
@@ -31,6 +31,8 @@ def draw_difference(difference: Difference, *, width: int = 80, signs: Signs = U
     lines = [_head("first ", difference.a), _head("second", difference.b), ()]
     lines += _say((Piece(clean(difference.sentence), _STYLES[difference.verdict]),), "", width)
     lines += _list("differences", difference.points[:most], len(difference.points) + difference.more, width, signs)
+    doubtful = len(difference.unproven) + difference.more_unproven
+    lines += _list("possible differences", difference.unproven[:most], doubtful, width, signs)
     lines += _list("moves", difference.moves[:most], len(difference.moves) + difference.more_moves, width, signs)
     lines += _draw_timing(difference, most, signs)
     for note in difference.notes[:most]:

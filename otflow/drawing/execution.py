@@ -22,7 +22,7 @@ __all__ = ["picture_run"]
 _NS = 1_000_000_000
 _TONES: dict[str, Tone] = {"completed": "", "failed": "bad"}
 _RUN_TONES: dict[str, Tone] = {"completed": "good", "open": "wait", "paused": "wait"}
-_MAX_FAULTS = 8
+_MAX_FAULTS = 4
 
 
 class _Canvas:
@@ -170,10 +170,13 @@ def _add_attempt(canvas: _Canvas, invocation: Invocation, attempt: Attempt, *, s
     facts = describe_attempt(run, invocation, attempt, canvas.payloads)
     node = canvas.add(Node("aside" if aside else "step", title, note, tone, invocation.step, facts))
     if attempt.started:
-        end = attempt.ended or max(run.ended, attempt.started)
+        unknown = not attempt.ended and bool(run.gaps)  # without gaps it went on up to the last record
+        end = attempt.started if unknown else attempt.ended or max(run.ended, attempt.started)
         ready = min(attempt.ready or attempt.started, attempt.started)
-        stood = tuple(Span(each.started, each.ended or end) for each in attempt.waits if each.started)
-        canvas.bars.append(Bar(node, invocation.step or "?", ready, attempt.started, end, tone, stood))
+        stood = tuple(
+            Span(each.started, each.ended or max(each.started, end)) for each in attempt.waits if each.started
+        )
+        canvas.bars.append(Bar(node, invocation.step or "?", ready, attempt.started, end, tone, stood, unknown))
     for kept in attempt.kept:
         canvas.kept[kept.event].append(node)
     canvas.collections += [(node, each.events) for each in attempt.collected]

@@ -101,8 +101,8 @@ def measure_line(line: Iterable[Piece]) -> int:
 
 
 def plain(line: Iterable[Piece]) -> str:
-    """Give the text of a line, without what is blank at its end."""
-    return "".join(piece.text for piece in line).rstrip()
+    """Give the text of a line, without what is blank at its end, and without what a terminal would obey."""
+    return clean("".join(piece.text for piece in line)).rstrip()
 
 
 def cut(line: Iterable[Piece], width: int, more: str) -> Line:

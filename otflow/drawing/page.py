@@ -196,6 +196,7 @@ def _collect_time(picture: Picture, hues: dict[str, int]) -> dict[str, object] |
             bar.tone,
             hues.get(bar.lane, -1),
             [[since(each.start), since(each.end)] for each in bar.stood],
+            int(bar.open),
         ]
         for bar, row in zip(picture.bars, time.rows, strict=True)
     ]

@@ -2,7 +2,7 @@
 // ---------------------------------------------------------------- timeline
 
 const time = data.time, canvas = $("bars"), rows = $("rows");
-const LEFT = 132, TOP = 22, span = {a: 0, b: 1};
+const LEFT = 132, TOP = 22, STUB = 14, span = {a: 0, b: 1};
 let rowHeight = 14, rowCount = 0, barAsked = false;
 function scaled(ms) {
   const s = time.scale;
@@ -47,17 +47,23 @@ function drawBarsNow() {
   const inset = rowHeight > 6 ? 2 : rowHeight > 3 ? 0.5 : 0;
   c.save();
   c.beginPath(); c.rect(LEFT, TOP, wide + 14, h); c.clip();
-  for (const [node, row, ready, start, end, tone, hue, stood] of time.bars) {
+  for (const [node, row, ready, start, end, tone, hue, stood, open] of time.bars) {
     const y = TOP + row * rowHeight - scroll, high = rowHeight - 2 * inset;
     if (y + rowHeight < TOP || y > h) continue;
-    const x = place(start), right = Math.max(x + 1.5, place(end));
+    const x = place(start), right = open ? x + STUB : Math.max(x + 1.5, place(end));
     if (right < LEFT || x > w) continue;
     const fill = tone === "bad" ? ink.bad : tone === "wait" ? ink.wait : ink.hues[hue < 0 ? 0 : hue];
     c.globalAlpha = hits !== null && !hits.has(node) ? 0.22 : tone === "wait" ? 0.55 : 1;
     if (ready < start && chosen && node === chosen.id) {
       c.fillStyle = ink.accent; c.fillRect(place(ready), y + rowHeight / 2 - 1, x - place(ready), 2);
     }
-    c.fillStyle = fill; c.fillRect(x, y + inset, right - x, high);
+    if (open) {  // nobody knows how long it went: a stub with an open end
+      c.strokeStyle = fill; c.lineWidth = 1; c.globalAlpha = hits !== null && !hits.has(node) ? 0.22 : 1;
+      c.setLineDash([3, 2]); c.beginPath();
+      c.moveTo(right, y + inset + 0.5); c.lineTo(x + 0.5, y + inset + 0.5);
+      c.lineTo(x + 0.5, y + inset + high - 0.5); c.lineTo(right, y + inset + high - 0.5);
+      c.stroke(); c.setLineDash([]);
+    } else { c.fillStyle = fill; c.fillRect(x, y + inset, right - x, high); }
     for (const [a, b] of stood) {
       const p = place(a), q = Math.max(p + 1, place(b));
       c.fillStyle = ink.box; c.fillRect(p, y + inset, q - p, high);
@@ -120,7 +126,7 @@ function barAt(ev) {
   let best = null, far = 5;
   for (const bar of time.bars) {
     if (bar[1] !== row) continue;
-    const away = Math.max(place(bar[3]) - x, x - place(bar[4]), 0);
+    const away = Math.max(place(bar[3]) - x, x - place(bar[4]) - (bar[8] ? STUB : 0), 0);
     if (away < far) { far = away; best = bar; }
   }
   return best;
@@ -152,7 +158,7 @@ function startTimeline() {
   canvas.addEventListener("pointermove", (ev) => {
     if (grip === null) {
       const bar = barAt(ev);
-      canvas.title = bar ? `${nodes[bar[0]].title}\n${nodes[bar[0]].note}\n${shownTime(bar[4] - bar[3])}` : "";
+      canvas.title = bar ? `${nodes[bar[0]].title}\n${nodes[bar[0]].note}\n${bar[8] ? "its end is not recorded" : shownTime(bar[4] - bar[3])}` : "";
       canvas.style.cursor = bar ? "pointer" : "";
       return;
     }

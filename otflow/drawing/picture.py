@@ -79,6 +79,7 @@ class Bar(NamedTuple):
         start, end: from when to when it went.
         tone: how it ended.
         stood: when it stood still.
+        open: whether its end is not recorded, and nobody knows how long it went; `end` is `start` then.
     """
 
     node: int
@@ -88,6 +89,7 @@ class Bar(NamedTuple):
     end: int
     tone: Tone
     stood: tuple[Span, ...] = ()
+    open: bool = False
 
 
 class Picture(NamedTuple):

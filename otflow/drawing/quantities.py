@@ -67,7 +67,7 @@ def enumerate_some(words: Sequence[str], more: str, limit: int = 4) -> str:
 
 def name_type(key: str) -> str:
     """Give the short name of a type key or of a qualified class name; `?` if it is unknown."""
-    return key.rpartition(":")[2].rpartition(".")[2] or "?"
+    return clean(key.rpartition(":")[2].rpartition(".")[2]) or "?"
 
 
 def show_value(body: Body) -> str:

@@ -18,6 +18,7 @@ HUES = 8
 """So many colours tell steps apart."""
 _MAX_LABEL = 18
 _TEXT = 6.6  # pixels of a character
+_REMARK = 1000  # pixels of a remark
 
 STYLE = """
 .otf{--ink:#1c2430;--soft:#5b6675;--line:#8b97a6;--box:#ffffff;--edge:#d3dae3;--page:#f6f8fa;--good:#1a7f4b;
@@ -138,7 +139,8 @@ def _draw_head(picture: Picture) -> Iterator[str]:
     tone = f' style="fill:var(--{picture.tone})"' if picture.tone in ("good", "bad", "wait") else ""
     yield f'<text x="30" y="52" font-size="12"{tone}>{_text(picture.subtitle)}</text>'
     for place, remark in enumerate(picture.remarks):
-        yield f'<text x="30" y="{72 + 18 * place}" font-size="12" style="fill:var(--wait)">{_text(remark)}</text>'
+        text = escape(shorten(remark, _REMARK))
+        yield f'<text x="30" y="{72 + 18 * place}" font-size="12" style="fill:var(--wait)">{text}</text>'
 
 
 def _draw_edge(layout: Layout, place: int, edge: Edge) -> Iterator[str]:

@@ -18,6 +18,7 @@ __all__ = ["Lane", "Stretch", "Timeline", "lay_out_time"]
 
 _LONG = 0.3  # of all the time in which something worked: a silence that is longer is shortened
 _SHORT = 0.08  # to so much of it
+_STUB = 0.02  # of all the time: the room of a bar whose end nobody knows
 
 
 class Lane(NamedTuple):
@@ -61,14 +62,16 @@ def lay_out_time(picture: Picture) -> Timeline:
     rows = [0] * len(picture.bars)
     lanes: list[Lane] = []
     first = 0
+    times = [time for bar in picture.bars for time in (bar.start, bar.end)]
+    stub = int((max(times) - min(times)) * _STUB) if times else 0
     for name, places in of.items():
-        number = _pack([picture.bars[place] for place in places], places, rows, first)
+        number = _pack([picture.bars[place] for place in places], places, rows, first, stub)
         lanes.append(Lane(name, first, number))
         first += number
     return Timeline(tuple(lanes), tuple(rows), _scale(picture.bars))
 
 
-def _pack(bars: Sequence[Bar], places: Sequence[int], rows: list[int], first: int) -> int:
+def _pack(bars: Sequence[Bar], places: Sequence[int], rows: list[int], first: int, stub: int) -> int:
     """Put bars, sorted by start, into the fewest rows; return how many."""
     busy: list[tuple[int, int]] = []  # until when, and which row
     free: list[int] = []
@@ -81,7 +84,7 @@ def _pack(bars: Sequence[Bar], places: Sequence[int], rows: list[int], first: in
         else:
             row, used = used, used + 1
         rows[place] = first + row
-        heapq.heappush(busy, (max(bar.end, bar.start + 1), row))
+        heapq.heappush(busy, (max(bar.end, bar.start + (stub if bar.open else 0), bar.start + 1), row))
     return used
 
 

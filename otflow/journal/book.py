@@ -10,6 +10,8 @@ import socket
 import sqlite3
 import time
 import uuid
+from collections.abc import Container, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -18,15 +20,21 @@ from otflow.errors import OtflowError
 from otflow.journal.faults import JournalError, RunNotFoundError, RunOwnedError
 from otflow.journal.owners import Owner
 from otflow.journal.rows import Batch, ids, span_of
+from otflow.journal.transactions import Transactions
+from otflow.records.body import Body
+from otflow.records.identity import Whereabouts
 from otflow.records.record import RunStarted
 
-__all__ = ["Entry", "claim", "find_id", "find_run", "release", "require_free", "sign", "write"]
+__all__ = ["Entry", "claim", "find_id", "find_run", "release", "require_free", "sign", "write", "write_all"]
 
 _INSERT = "INSERT INTO record (id, at, kind, data, precise) VALUES (?, ?, ?, ?, ?)"
-_GO_ON = "UPDATE run SET ended = ?, last = ?, records = records + ? WHERE no = ?"
+# the end of the run may stand in the same group, and is written first
+_GO_ON = "UPDATE run SET ended = max(ended, ?), last = max(last, ?), records = records + ? WHERE no = ?"
 _MOVE = "UPDATE run SET ended = ?, last = ?, records = records + ?, outcome = ?, reason = ?, owner = ? WHERE no = ?"
 _LONGEST = 500  # characters of a reason
 _SHOWN = 5  # ids that a message names
+_MOST_OWNERS = 10_000  # at once
+_ENDED = frozenset({"completed", "failed"})
 
 
 class Entry(NamedTuple):
@@ -38,21 +46,71 @@ class Entry(NamedTuple):
     outcome: str
 
 
-def sign(connection: sqlite3.Connection, owner: Owner) -> None:
-    """Get this process a number as an owner, unless it has one."""
-    if owner.number:
-        return
+class _About(msgspec.Struct):
+    session: str = ""
+    user: str = ""
+
+
+class _Saved(msgspec.Struct):
+    """What is of interest here of the saved data from which a run goes on."""
+
+    run: str = ""
+    workflow: str = ""
+    digest: str = ""
+    trace: Whereabouts | None = None
+    about: _About | None = None
+
+
+_SAVED = msgspec.json.Decoder(_Saved)
+
+
+def sign(file: Transactions, owner: Owner) -> None:
+    """Get this process a number as an owner, unless it has one, in a transaction of its own: none takes it back.
+
+    Args:
+        file: the journal; this thread has its turn.
+        owner: this process.
+
+    Raises:
+        JournalError: it cannot be written down.
+    """
+    with owner.lock:
+        if owner.number:
+            return
+        try:
+            with file.begin() as connection:
+                _bury(connection, owner)
+                _number(connection, owner, file.path)
+        except BaseException:  # whatever it was: nobody else may get a number whose lock is here
+            owner.leave()
+            raise
+
+
+def _bury(connection: sqlite3.Connection, owner: Owner) -> None:
+    """Delete the owners that have ended; runs that they left keep their mark until somebody goes on with them."""
     for (number,) in connection.execute("SELECT number FROM owner").fetchall():
-        if not owner.lives(number):  # runs that it left keep their mark until somebody goes on with them
+        if not owner.lives(number):
             connection.execute(
                 "DELETE FROM owner WHERE number = ? AND NOT EXISTS (SELECT 1 FROM run WHERE run.owner = number)",
                 (number,),
             )
-    made = connection.execute(
-        "INSERT INTO owner (pid, host, since, token) VALUES (?, ?, ?, ?)",
-        (os.getpid(), socket.gethostname(), time.time_ns(), uuid.uuid4().hex),
+
+
+def _number(connection: sqlite3.Connection, owner: Owner, path: str) -> None:
+    """Take the first number whose lock is free: a process that uses an older file of this name has one, too."""
+    for _ in range(_MOST_OWNERS):
+        made = connection.execute(
+            "INSERT INTO owner (pid, host, since, token) VALUES (?, ?, ?, ?)",
+            (os.getpid(), socket.gethostname(), time.time_ns(), uuid.uuid4().hex),
+        )
+        number = int(made.lastrowid or 0)
+        if owner.take(number):
+            return
+        connection.execute("DELETE FROM owner WHERE number = ?", (number,))
+    raise JournalError(
+        f"No lock is to be had on the file {path}-owners, by which others know that this process lives. Put the "
+        "journal on a local disk."
     )
-    owner.take(int(made.lastrowid or 0))
 
 
 def find_run(connection: sqlite3.Connection, id: str) -> Entry | None:
@@ -62,17 +120,19 @@ def find_run(connection: sqlite3.Connection, id: str) -> Entry | None:
 
 
 def claim(connection: sqlite3.Connection, owner: Owner, id: str) -> Entry:
-    """Make this process the owner of a run that is in the journal.
+    """Make this process, which has signed, the owner of a run that is in the journal.
 
     Raises:
         RunNotFoundError: it is not.
         RunOwnedError: somebody runs it.
+        JournalError: it has completed or failed.
     """
     found = find_run(connection, id)
     if found is None:
         raise RunNotFoundError(f"There is no run {id} in the journal. List the runs that are there.")
     require_free(connection, owner, id, found)
-    sign(connection, owner)
+    if found.outcome in _ENDED:
+        raise JournalError(f"Run {id} has ended ({found.outcome}), so there is nothing to go on with. Start a new run.")
     connection.execute("UPDATE run SET owner = ? WHERE no = ?", (owner.number, found.no))
     return found
 
@@ -107,7 +167,7 @@ def write(
 
     Args:
         connection: in a transaction.
-        owner: this process.
+        owner: this process, which has signed.
         batch: the batch.
         known: the run, if this process writes it already.
         claimed: whether this process has made the run its own before.
@@ -120,7 +180,6 @@ def write(
         JournalError: the run is in the journal already, or these records of it are.
         RunOwnedError: another process runs it.
     """
-    sign(connection, owner)
     entry = known
     if entry is None or batch.begins is not None:
         entry = find_run(connection, batch.run)
@@ -145,17 +204,73 @@ def write(
     return entry._replace(last=last.seq, outcome=batch.outcome or entry.outcome)
 
 
+def write_all(
+    connection: sqlite3.Connection,
+    owner: Owner,
+    batches: Sequence[Batch],
+    known: Mapping[str, Entry],
+    claimed: Container[str],
+    *,
+    redacted: bool,
+) -> dict[str, Entry]:
+    """Write batches as `write` does: those that go on with a run of this process all at once, if there are several.
+
+    Args:
+        connection: in a transaction, which is of no use any more after an error.
+        owner: this process, which has signed.
+        batches: the batches, in order.
+        known: the runs that this process writes already.
+        claimed: the runs that it has made its own before.
+        redacted: whether payloads are written with what may be told of them only.
+
+    Returns:
+        The runs as they are now.
+
+    Raises:
+        JournalError, RunOwnedError: as `write`.
+        sqlite3.IntegrityError: one of several batches is in the journal already.
+    """
+    entries: dict[str, Entry] = {}
+    more: list[tuple[Entry, Batch]] = []
+    for batch in batches:
+        entry = entries.get(batch.run) or known.get(batch.run)
+        if len(batches) == 1 or entry is None or batch.begins is not None or batch.outcome is not None:
+            mine = batch.run in claimed
+            entries[batch.run] = write(connection, owner, batch, entry, claimed=mine, redacted=redacted)
+        else:
+            more.append((entry, batch))
+    if more:
+        rows = chain.from_iterable(ids(entry.no, batch.rows) for entry, batch in more)
+        connection.executemany(_INSERT, rows)
+        lasts = ((batch.rows[-1], len(batch.rows), entry) for entry, batch in more)
+        connection.executemany(_GO_ON, [(last.at, last.seq, count, entry.no) for last, count, entry in lasts])
+    return entries
+
+
 def _go_on(connection: sqlite3.Connection, owner: Owner, batch: Batch, found: Entry, *, claimed: bool) -> None:
     if isinstance(batch.begins, RunStarted):
+        way = "Give" if found.outcome in _ENDED else f"Go on with it: workflow.resume('{batch.run}'), or give"
         raise JournalError(
-            f"Run {batch.run} is in the journal already ({found.outcome}). Go on with it: "
-            f"workflow.resume('{batch.run}'), or give the new run another id."
+            f"Run {batch.run} is in the journal already ({found.outcome}). {way} the new run another id."
         )
+    if batch.begins is not None and batch.begins.snapshot is not None:
+        _require_same(batch.run, batch.begins.snapshot, found)
     if not claimed:
         require_free(connection, owner, batch.run, found)
     connection.execute("UPDATE run SET owner = ? WHERE no = ?", (owner.number, found.no))
     if batch.begins is not None and batch.rows[0].seq <= found.last:
         _supersede(connection, found.no, batch.rows[0].seq)
+
+
+def _require_same(run: str, snapshot: Body, found: Entry) -> None:
+    """Make sure that saved data are those of this run, and not those of one that would take its place."""
+    saved = _SAVED.decode(snapshot.whole)
+    if saved.run == run and (saved.trace is None or not saved.trace.forked):
+        return
+    raise JournalError(
+        f"Run {run} is in the journal already ({found.outcome}), and what begins here is another run, made of "
+        f"the data of run {saved.run}. Give the new run another id, so that no record of {run} gets lost."
+    )
 
 
 def _enter(connection: sqlite3.Connection, owner: Owner, batch: Batch, *, redacted: bool) -> Entry:
@@ -167,7 +282,8 @@ def _enter(connection: sqlite3.Connection, owner: Owner, batch: Batch, *, redact
             session, user = begins.about.session, begins.about.user
     elif begins is not None and begins.snapshot is not None:
         saved = msgspec.json.decode(begins.snapshot.whole)
-        workflow, graph = saved.get("workflow", ""), saved.get("digest", "")
+        workflow, graph, about = saved.get("workflow", ""), saved.get("digest", ""), saved.get("about") or {}
+        session, user = about.get("session", ""), about.get("user", "")
     made = connection.execute(
         "INSERT INTO run (id, workflow, graph, started, ended, parent_run, session, user, last, redacted, owner) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from otflow.journal.faults import JournalError, translated
 from otflow.journal.schema import check_version, migrate
 
-__all__ = ["Synchronous", "is_journal", "open_for_reading", "open_for_writing", "settle_path"]
+__all__ = ["Synchronous", "is_journal", "open_for_reading", "open_for_writing", "require_journal", "settle_path"]
 
 Synchronous: TypeAlias = Literal["full", "normal"]
 _KEPT_LOG = 64 << 20  # bytes of the write-ahead log that stay on disk for reuse
@@ -82,11 +82,19 @@ def is_journal(path: str | os.PathLike[str]) -> bool:
     Whoever opens and closes the file of a database takes all locks away that SQLite has on it in the same process.
     """
     try:
-        connection = open_for_reading(settle_path(path), 1.0)
+        require_journal(path)
     except JournalError:
         return False
-    connection.close()
     return True
+
+
+def require_journal(path: str | os.PathLike[str]) -> None:
+    """Make sure that there is a journal, and make none.
+
+    Raises:
+        JournalError: there is no such file, or it is no journal.
+    """
+    open_for_reading(settle_path(path), 1.0).close()
 
 
 def _make_file(path: str) -> None:

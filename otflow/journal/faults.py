@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from otflow.errors import OtflowError
 
-__all__ = ["JournalBusyError", "JournalError", "RunNotFoundError", "RunOwnedError", "translated"]
+__all__ = ["JournalBusyError", "JournalError", "RunNotFoundError", "RunOwnedError", "translate", "translated"]
 
 
 class JournalError(OtflowError):
@@ -49,11 +49,24 @@ def translated(path: str, timeout: float) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details
-        if code in _BUSY:
-            raise JournalBusyError(
-                f"The journal {path} is locked: another process has been writing it for more than {timeout:g} seconds. "
-                "Find the process that holds it, or wait longer: Journal(path, busy_timeout=...)."
-            ) from error
-        what = _ADVICE.get(code, "SQLite refused it")
-        raise JournalError(f"The journal {path} failed: {what} ({error}).") from error
+        raise translate(error, path, timeout) from error
+
+
+def translate(error: Exception, path: str, timeout: float) -> Exception:
+    """Return an error that says what to do in place of one of SQLite's; others as they are.
+
+    Args:
+        error: the error.
+        path: the file.
+        timeout: how long SQLite waits for others, in seconds.
+    """
+    if not isinstance(error, sqlite3.Error):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details
+    if code in _BUSY:
+        return JournalBusyError(
+            f"The journal {path} is locked: another process has been writing it for more than {timeout:g} seconds. "
+            "Find the process that holds it, or wait longer: Journal(path, busy_timeout=...)."
+        )
+    what = _ADVICE.get(code, "SQLite refused it")
+    return JournalError(f"The journal {path} failed: {what} ({error}).")

@@ -1,31 +1,36 @@
 """The journal: a sink that has every record on disk before anything is done about it.
 
-A batch is committed when the call returns. Batches that come from several threads while one is being committed are
-committed together. It knows batches and its file; workflows and dispatchers are strangers here.
+A batch is committed when the call returns. Batches of several runs that come in one call are committed together, and so
+are those that come from several threads while one is being committed. It knows batches and its file; workflows and
+dispatchers are strangers here.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from threading import Lock
+from functools import partial
 
 from otflow.errors import WorkflowConfigurationError
 from otflow.journal import book, retention
 from otflow.journal.database import Synchronous, open_for_writing, settle_path
-from otflow.journal.faults import translated
-from otflow.journal.inbox import Letter, forget, read_letters, store
-from otflow.journal.owners import Owner, find_owner
+from otflow.journal.faults import translate
+from otflow.journal.inbox import Inbox
+from otflow.journal.owners import find_owner
 from otflow.journal.rows import Batch, make_batches
+from otflow.journal.source import NotedRecord, read_records
+from otflow.journal.transactions import Transactions
 from otflow.records.codec import encode, encode_whole
 from otflow.records.record import Record
 
 __all__ = ["Journal"]
 
+_log = logging.getLogger(__name__)
 _DAY = 86_400
 _ENDS_PER_PRUNE = 64
 
@@ -35,8 +40,8 @@ class _Waiting:
 
     __slots__ = ("batches", "done", "error")
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        self.batches = batches
+    def __init__(self) -> None:
+        self.batches: Sequence[Batch] = ()
         self.done = False
         self.error: BaseException | None = None
 
@@ -81,26 +86,29 @@ class Journal:
         self.redacted = redacted
         self.max_age = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age and max_age * _DAY
         self.max_size = max_size
-        self._synchronous = synchronous
-        self._timeout = busy_timeout
         self._encode = encode if redacted else encode_whole
         self._queue: deque[_Waiting] = deque()
-        self._turn = Lock()  # of whoever writes
         self._known: dict[str, book.Entry] = {}  # runs that are written
         self._claimed: set[str] = set()  # runs of which nothing has been written since
         self._orphans: set[str] = set()  # runs that a failure stopped, and which others do not know to be free
-        self._taken: dict[int, tuple[object, int]] = {}  # letters that are on their way, by the identity of their event
-        self._ends = 0
-        self._pid = os.getpid()
-        self._old: list[sqlite3.Connection] = []  # of the parent of a fork
-        self.connection = open_for_writing(self.path, synchronous, busy_timeout)
-        self._owner = self._find_owner()
-        self.prune()
+        self.elsewhere: tuple[Callable[[Sequence[Record]], bool], ...] = ()  # tell what is in another journal
+        self._ends = _ENDS_PER_PRUNE
+        self._prunes = True  # none has failed
+        self._file = Transactions(
+            self.path, busy_timeout, partial(open_for_writing, self.path, synchronous, busy_timeout)
+        )
+        self._file.forked = self._forget_parent
+        self._owner = find_owner(f"{self.path}-owners")
+        self.inbox = Inbox(self._file, self._owner)
+        self._prune_sometimes()
 
     def __repr__(self) -> str:
         return f"Journal({self.path!r})"
 
-    # ---------------------------------------------------------------- writing
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection that writes."""
+        return self._file.connection
 
     def __call__(self, records: Sequence[Record]) -> None:
         """Write records; they are committed when this returns.
@@ -108,70 +116,93 @@ class Journal:
         Raises:
             JournalError: they are not; nothing of them is written then.
         """
-        if not records:
-            return
-        waiting = _Waiting(list(make_batches(records, self._encode, noted=not self.redacted)))
-        self._queue.append(waiting)
-        with self._turn:
-            if not waiting.done:  # nobody has taken it along meanwhile
-                self._write_all()
-        if waiting.error is not None:
-            raise waiting.error
+        if records and (error := self.write_all([records])[0]) is not None:
+            raise error
 
-    def _write_all(self) -> None:
+    def write_all(self, batches: Sequence[Sequence[Record]]) -> list[BaseException | None]:
+        """Write batches of different runs in one transaction.
+
+        Args:
+            batches: the records of each; all of a batch are written, or none.
+
+        Returns:
+            For each batch what prevented it, or None.
+        """
+        waiting = [_Waiting() for _ in batches]
+        for each, records in zip(waiting, batches, strict=True):
+            if self.elsewhere and any(tell(records) for tell in self.elsewhere):
+                each.done = True
+                continue
+            try:
+                each.batches = list(make_batches(records, self._encode, noted=not self.redacted))
+            except Exception as error:  # its own affair
+                each.error, each.done = error, True
+            else:
+                self._queue.append(each)
+        with self._file.turn:
+            if not all(each.done for each in waiting):  # nobody has taken them along meanwhile
+                self._write_waiting()
+        return [each.error for each in waiting]
+
+    def _write_waiting(self) -> None:
         """Write what waits, in one transaction; one that cannot be written does not take the others along."""
         todo = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
-            with self._transaction() as connection:
-                for run in self._orphans:
-                    if not self._owner.holds(run):
-                        book.release(connection, self._owner, run)
-                for waiting in todo:
-                    if len(todo) > 1:
-                        self._write_apart(connection, waiting)
-                    else:
-                        self._write(connection, waiting.batches)
+            book.sign(self._file, self._owner)
+            if not self._write_together(todo):
+                self._write_apart(todo)
         except BaseException as error:  # each of them has to know, whatever it is
             for waiting in todo:
                 waiting.error = waiting.error or error
-        else:
-            self._orphans.clear()
         for waiting in todo:
             waiting.done = True
             self._note(waiting)
+        self._prune_sometimes()
 
-    def _write_apart(self, connection: sqlite3.Connection, waiting: _Waiting) -> None:
-        connection.execute("SAVEPOINT one")
+    def _write_together(self, todo: Sequence[_Waiting]) -> bool:
+        """Write all or nothing; False if only some of them may be the reason for nothing."""
+        begun = False
         try:
-            self._write(connection, waiting.batches)
-        except Exception as error:  # its own affair
-            if not connection.in_transaction:  # SQLite has taken all of it back
+            with self._file.begin() as connection:
+                begun = True
+                for run in self._orphans:
+                    if not self._owner.holds(run):
+                        book.release(connection, self._owner, run)
+                entries = self._write(connection, [batch for waiting in todo for batch in waiting.batches])
+        except Exception:  # whatever it is, the others may have nothing to do with it
+            if not begun or len(todo) == 1:
                 raise
-            connection.execute("ROLLBACK TO one")
-            with translated(self.path, self._timeout):
-                waiting.error = error
-        connection.execute("RELEASE one")
+            return False
+        self._known.update(entries)
+        self._orphans.clear()
+        return True
 
-    def _write(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+    def _write_apart(self, todo: Sequence[_Waiting]) -> None:
+        """Write what can be written, in one transaction; the others get their errors."""
+        entries: dict[str, book.Entry] = {}
+        with self._file.begin() as connection:
+            for waiting in todo:
+                connection.execute("SAVEPOINT one")
+                try:
+                    entries |= self._write(connection, waiting.batches)
+                except Exception as error:  # its own affair
+                    if not connection.in_transaction:  # SQLite has taken all of it back
+                        raise
+                    connection.execute("ROLLBACK TO one")
+                    waiting.error = translate(error, self.path, self._file.timeout)
+                connection.execute("RELEASE one")
+        self._known.update(entries)
+
+    def _write(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> dict[str, book.Entry]:
+        entries = book.write_all(connection, self._owner, batches, self._known, self._claimed, redacted=self.redacted)
         for batch in batches:
-            self._known[batch.run] = book.write(
-                connection,
-                self._owner,
-                batch,
-                self._known.get(batch.run),
-                claimed=batch.run in self._claimed,
-                redacted=self.redacted,
-            )
-            for received in batch.received:
-                if self._taken and id(received.body.live) in self._taken:
-                    forget(connection, self._taken[id(received.body.live)][1])
+            self.inbox.take_out(connection, batch.received)
+        return entries
 
     def _note(self, waiting: _Waiting) -> None:
         """Note which runs go on, after a transaction."""
         for batch in waiting.batches:
-            for received in batch.received:
-                if self._taken:
-                    self._taken.pop(id(received.body.live), None)
+            self.inbox.forget(batch.received)
             if waiting.error is not None:
                 if batch.begins is None or batch.run in self._claimed:  # else it may be that of somebody else
                     self.abandon(batch.run)
@@ -182,39 +213,45 @@ class Journal:
             else:
                 self._claimed.discard(batch.run)
                 self._owner.hold(batch.run)
-        if self._ends >= _ENDS_PER_PRUNE and (self.max_age or self.max_size):
-            self._ends = 0
-            with self._transaction() as connection:
+
+    def _prune_sometimes(self) -> None:
+        """Delete old runs after some have ended. This is no reason for a run to fail: it is tried again later."""
+        if self._ends < _ENDS_PER_PRUNE or not (self.max_age or self.max_size):
+            return
+        self._ends = 0
+        try:
+            with self._file.begin() as connection:
                 retention.prune(connection, self.max_age, self.max_size)
+        except Exception:  # whatever it is
+            if self._prunes:
+                _log.exception(
+                    "The journal %s could not delete old runs. It will try again; this is told once.", self.path
+                )
+            self._prunes = False
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if self._pid != os.getpid():
-            self._begin_in_child()
-        with translated(self.path, self._timeout):
-            connection = self.connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:  # nothing is left half done
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    def _begin_in_child(self) -> None:
-        """Open the file anew in the child of a fork, which may neither use nor close what it inherited."""
-        self._old.append(self.connection)
-        self._pid = os.getpid()
-        for of_parent in (self._known, self._claimed, self._orphans, self._taken):
+    def _forget_parent(self) -> None:
+        """Forget what belongs to the parent of a fork."""
+        for of_parent in (self._queue, self._known, self._claimed, self._orphans):
             of_parent.clear()
-        self.connection = open_for_writing(self.path, self._synchronous, self._timeout)
-        self._owner = self._find_owner()
+        self.inbox.renew()
 
-    def _find_owner(self) -> Owner:
-        return find_owner(f"{self.path}-owners")
+    def find(self, run: str) -> str:
+        """Return the whole id of a run, of which the beginning may be given.
 
-    # ---------------------------------------------------------------- runs
+        Raises:
+            RunNotFoundError: there is none, or several begin so.
+        """
+        with self._file.look() as connection:
+            return book.find_id(connection, run)
+
+    def read(self, run: str) -> list[NotedRecord]:
+        """Return the records of a run, named by its whole id, in order."""
+        with self._file.look() as connection:
+            return list(read_records(connection, run))
+
+    def look(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Read in here what is committed, while nobody writes."""
+        return self._file.look()
 
     def claim(self, run: str) -> None:
         """Make this process the one that runs a run; `release` or the end of the run takes it back.
@@ -225,15 +262,18 @@ class Journal:
         Raises:
             RunNotFoundError: the journal does not have it.
             RunOwnedError: somebody runs it.
+            JournalError: it has completed or failed.
         """
-        with self._turn, self._transaction() as connection:
-            book.claim(connection, self._owner, run)
-        self._claimed.add(run)
-        self._owner.hold(run)
+        with self._file.turn, self._owner.lock:  # until it is held here: another journal of this process may look
+            book.sign(self._file, self._owner)
+            with self._file.begin() as connection:
+                book.claim(connection, self._owner, run)
+            self._claimed.add(run)
+            self._owner.hold(run)
 
     def release(self, run: str) -> None:
         """Let others go on with a run."""
-        with self._turn, self._transaction() as connection:
+        with self._file.turn, self._file.begin() as connection:
             book.release(connection, self._owner, run)
         self.abandon(run)
 
@@ -247,37 +287,9 @@ class Journal:
         """Delete the ended runs that `max_age` and `max_size` do not keep; return how many."""
         if not (self.max_age or self.max_size):
             return 0
-        with self._turn, self._transaction() as connection:
+        with self._file.turn, self._file.begin() as connection:
             return retention.prune(connection, self.max_age, self.max_size)
-
-    # ---------------------------------------------------------------- the inbox
-
-    def store_letter(self, run: str, letter: Letter) -> None:
-        """Keep an event for a run until somebody runs it; see `otflow.journal.answer`.
-
-        Raises:
-            RunNotFoundError: the journal has no such run.
-            RunOwnedError: somebody runs it.
-            JournalError: the run has ended.
-        """
-        with self._turn, self._transaction() as connection:
-            store(connection, self._owner, run, letter)
-
-    def take_letters(self, run: str) -> list[Letter]:
-        """Return the events that were stored for a run and that it has not received, in order."""
-        with self._turn, translated(self.path, self._timeout):
-            return read_letters(self.connection, run)
-
-    def expect(self, event: object, number: int) -> None:
-        """Forget a stored event in the moment in which its run receives it.
-
-        Args:
-            event: the live event that is about to be sent.
-            number: the number of the letter.
-        """
-        self._taken[id(event)] = (event, number)  # with the event, so that no other object gets its identity
 
     def close(self) -> None:
         """Close the file. Runs that go on can no longer be written."""
-        with self._turn:
-            self.connection.close()
+        self._file.close()

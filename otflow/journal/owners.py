@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from threading import Lock
+from threading import Lock, RLock
 
 __all__ = ["Owner", "find_owner"]
 
@@ -47,25 +47,40 @@ else:
 
 
 class Owner:
-    """This process, as an owner of runs of one journal.
+    """This process, as an owner of runs of one journal; in the child of a fork it becomes another one.
 
     Args:
         path: the file of locks.
 
     Attributes:
         number: its number; 0 until it has one.
+        lock: held by the thread that gets the number, or makes this process the owner of a run.
     """
 
     def __init__(self, path: str) -> None:
         self.number = 0
+        self.lock = RLock()
         self._held: dict[str, asyncio.AbstractEventLoop | None] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
 
-    def take(self, number: int) -> None:
-        """Be the owner of this number from now on."""
+    def take(self, number: int) -> bool:
+        """Be the owner of this number from now on; False if another process is."""
         if not _lock(self._file, number):
-            raise OSError(f"another process has the lock of owner {number}, which was made just now")
+            return False
         self.number = number
+        return True
+
+    def leave(self) -> None:
+        """Have no number any more, because it was not written down."""
+        if self.number:
+            _unlock(self._file, self.number)
+            self.number = 0
+
+    def renew(self) -> None:
+        """Be the child of a fork: the lock stayed with the parent, and so did the runs."""
+        self.number = 0
+        self.lock = RLock()
+        self._held.clear()
 
     def hold(self, run: str) -> None:
         """Note that a run goes on in this process, and in which event loop."""
@@ -100,18 +115,22 @@ class _Owners:
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.pid = os.getpid()
         self.known: dict[str, Owner] = {}
+
+    def renew(self) -> None:
+        """Be the child of a fork."""
+        self.lock = Lock()
+        for owner in self.known.values():
+            owner.renew()
 
 
 _owners = _Owners()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_owners.renew)
 
 
 def find_owner(path: str) -> Owner:
-    """Return this process as an owner of runs of the journal with these locks; another one in the child of a fork."""
-    global _owners  # noqa: PLW0603  a fork makes another process of it
-    if _owners.pid != os.getpid():
-        _owners = _Owners()
+    """Return this process as an owner of runs of the journal with these locks."""
     with _owners.lock:
         if path not in _owners.known:
             _owners.known[path] = Owner(path)

@@ -12,7 +12,11 @@ from otflow.journal.rows import span_of
 
 __all__ = ["prune"]
 
-_ENDED = "outcome IN ('completed', 'failed', 'cancelled', 'timed out') AND owner IS NULL"
+# a step that runs again asks what became of the runs that it had begun
+_ENDED = (
+    "outcome IN ('completed', 'failed', 'cancelled', 'timed out') AND owner IS NULL AND NOT EXISTS "
+    "(SELECT 1 FROM run above WHERE above.id = run.parent_run AND above.outcome IN ('open', 'paused'))"
+)
 _MOST = 256  # runs in one go, so that nobody waits long
 _NS = 1_000_000_000
 

@@ -10,12 +10,14 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from otflow.events import StopEvent
 from otflow.journal.precise import note_value
 from otflow.journal.schema import BITS
 from otflow.records.body import ATOMS
 from otflow.records.record import (
     ContextWritten,
     EventReceived,
+    EventSent,
     Record,
     RunCancelled,
     RunCompleted,
@@ -116,6 +118,9 @@ def _name_end(record: Record) -> tuple[str, str]:
 
 
 def _note(record: Record) -> str | None:
+    if type(record) is EventSent and isinstance(record.body.live, StopEvent):
+        live = record.body.live  # the result of a run may be anything, and a step that began the run gets it
+        return note_value({**live.__dict__, **(live.__pydantic_extra__ or {})})
     if type(record) is not ContextWritten or type(record.value.live) in ATOMS:
         return None
     return note_value(record.value.live)

@@ -60,7 +60,12 @@ CREATE TABLE inbox (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_SECOND = """
+ALTER TABLE inbox ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_parent ON run (parent_run) WHERE parent_run != '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 """What leads from each version to the next one; the version of a file is how many of them it has seen."""
 
 
@@ -71,6 +76,33 @@ def _time(nanoseconds: str) -> str:
 _OF_RUN = f"x ON x.id BETWEEN (r.no << {BITS}) AND ((r.no << {BITS}) | {2**BITS - 1})"
 _SEQ = f"(x.id & {2**BITS - 1})"
 _FIELD = "json_extract(x.data, '$.{}')".format
+_CARRIED = "coalesce(x.data -> '$.carried.state', x.data -> '$.snapshot.state')"
+_PLACE = f"CASE x.kind WHEN 'ContextWritten' THEN {_FIELD('path')} ELSE '' END"
+_CARRIES = f"x.kind IN ('RunStarted', 'RunResumed') AND {_CARRIED} IS NOT NULL"
+_ABOVE = "substr(rtrim({0}, replace({0}, '.', '')), 1, length(rtrim({0}, replace({0}, '.', ''))) - 1)".format
+"""Where the value of a path stands in: all before its last dot."""
+
+# The last write to each path, unless it deleted, or one of the paths above was written later. All that stands above a
+# path is listed and sorted: to compare each write with each other, or to look them up in here, takes quadratic time.
+_STANDING = f"""
+    WITH RECURSIVE
+        latest AS (
+            SELECT path, max(id) AS id, deleted FROM (
+                SELECT x.id AS id, {_PLACE} AS path,
+                    CASE x.kind WHEN 'ContextWritten' THEN coalesce({_FIELD("deleted")}, 0) ELSE 0 END AS deleted
+                FROM record x WHERE x.id BETWEEN (r.no << {BITS}) AND ((r.no << {BITS}) | {2**BITS - 1})
+                    AND (x.kind = 'ContextWritten' OR ({_CARRIES})))
+            GROUP BY path),
+        above AS (
+            SELECT path, id, deleted, path AS upper FROM latest
+            UNION ALL
+            SELECT path, id, deleted, CASE WHEN instr(upper, '.') THEN {_ABOVE("upper")} ELSE '' END
+            FROM above WHERE upper <> ''),
+        compared AS (
+            SELECT path, id, deleted, max(CASE upper WHEN path THEN id END) OVER (PARTITION BY upper) AS written
+            FROM above)
+    SELECT json_group_array(id) FROM (
+        SELECT id FROM compared GROUP BY path HAVING NOT deleted AND id >= max(coalesce(written, 0)))"""
 
 VIEWS = {
     "runs": f"""
@@ -96,15 +128,16 @@ VIEWS = {
         FROM run r JOIN record {_OF_RUN} WHERE x.kind = 'ContextWritten'
         UNION ALL
         SELECT r.id, {_SEQ}, {_time("x.at")}, '',
-            coalesce(x.data -> '$.carried.state', x.data -> '$.snapshot.state'),
+            {_CARRIED},
             0, NULL
         FROM run r JOIN record {_OF_RUN} WHERE x.kind IN ('RunStarted', 'RunResumed')
-            AND coalesce(x.data -> '$.carried.state', x.data -> '$.snapshot.state') IS NOT NULL""",
-    "state": """
-        SELECT run, path, value, seq, at, invocation FROM writes w
-        WHERE NOT deleted AND NOT EXISTS (
-            SELECT 1 FROM writes o WHERE o.run = w.run AND o.seq > w.seq
-                AND (o.path = '' OR o.path = w.path OR substr(w.path, 1, length(o.path) + 1) = o.path || '.'))""",
+            AND {_CARRIED} IS NOT NULL""",
+    "state": f"""
+        SELECT r.id AS run, {_PLACE} AS path,
+            CASE x.kind WHEN 'ContextWritten' THEN x.data -> '$.value' ELSE {_CARRIED} END AS value,
+            {_SEQ} AS seq, {_time("x.at")} AS at,
+            CASE x.kind WHEN 'ContextWritten' THEN {_FIELD("invocation")} END AS invocation
+        FROM run r JOIN json_each(({_STANDING})) e JOIN record x ON x.id = e.value""",
     "steps": f"""
         SELECT r.id AS run, {_FIELD("invocation")} AS invocation, {_FIELD("attempt")} AS attempt,
             max({_FIELD("step")}) AS step, max({_FIELD("event")}) AS event,

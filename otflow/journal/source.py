@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from otflow.journal.book import find_id
 from otflow.journal.database import open_for_reading, settle_path
-from otflow.journal.faults import JournalError, translated
+from otflow.journal.faults import JournalError
+from otflow.journal.inbox import Letter, read_letters
 from otflow.journal.rows import span_of
+from otflow.journal.transactions import Transactions
 from otflow.records.codec import decode, read_body
 from otflow.records.execution import Execution
 from otflow.records.record import Record
@@ -66,19 +69,16 @@ class JournalSource:
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = _TIMEOUT) -> None:
         self.path = settle_path(path)
-        self._timeout = busy_timeout
-        self._connection = open_for_reading(self.path, busy_timeout)
+        opened = partial(open_for_reading, self.path, busy_timeout)
+        self._file = Transactions(self.path, busy_timeout, opened)
 
     def runs(self) -> Iterator[JournaledRun]:
         """List the runs, the earliest first; the records are not looked at."""
-        with translated(self.path, self._timeout):
-            yield from map(
-                JournaledRun._make,
-                self._connection.execute(
-                    "SELECT id, workflow, started, ended, outcome, records, ? FROM run ORDER BY started, no",
-                    (self.path,),
-                ),
-            )
+        with self._file.look() as connection:
+            rows = connection.execute(
+                "SELECT id, workflow, started, ended, outcome, records, ? FROM run ORDER BY started, no", (self.path,)
+            ).fetchall()
+        yield from map(JournaledRun._make, rows)
 
     def latest(self, count: int = 20, workflow: str = "") -> list[JournaledRun]:
         """List the runs that began last, the latest first.
@@ -87,8 +87,8 @@ class JournalSource:
             count: how many; default 20.
             workflow: of this workflow only; default all.
         """
-        with translated(self.path, self._timeout):
-            rows = self._connection.execute(
+        with self._file.look() as connection:
+            rows = connection.execute(
                 "SELECT id, workflow, started, ended, outcome, records FROM run WHERE ? IN ('', workflow) "
                 "ORDER BY started DESC, no DESC LIMIT ?",
                 (workflow, count),
@@ -105,16 +105,28 @@ class JournalSource:
             RunNotFoundError: there is no such run, or there are several.
             JournalError: the file cannot be read.
         """
-        with translated(self.path, self._timeout):
-            whole = find_id(self._connection, id)
-            records = [noted.record for noted in read_records(self._connection, whole)]
+        with self._file.look() as connection:
+            whole = find_id(connection, id)
+            records = [noted.record for noted in read_records(connection, whole)]
         if not records:
             raise JournalError(f"Run {whole} has no records in the journal {self.path}.")
         return Execution(records)
 
+    def letters(self, run: str = "") -> Sequence[Letter]:
+        """List the events that are kept for runs.
+
+        Args:
+            run: of this run only, by its id or the beginning of it; default "": of all.
+
+        Raises:
+            RunNotFoundError: there is no such run, or there are several.
+        """
+        with self._file.look() as connection:
+            return read_letters(connection, run and find_id(connection, run))
+
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._file.close()
 
 
 def read_records(connection: sqlite3.Connection, run: str) -> Iterator[NotedRecord]:
@@ -130,20 +142,23 @@ def read_records(connection: sqlite3.Connection, run: str) -> Iterator[NotedReco
     row = connection.execute("SELECT no FROM run WHERE id = ?", (run,)).fetchone()
     if row is None:
         return
-    rows = connection.execute("SELECT data, precise FROM record WHERE id BETWEEN ? AND ? ORDER BY id", span_of(row[0]))
+    first, last = span_of(row[0])
+    rows = connection.execute(
+        "SELECT data, precise, id - ? FROM record WHERE id BETWEEN ? AND ? ORDER BY id", (first, first, last)
+    )
     while page := rows.fetchmany(_PAGE):
         try:
-            records = _DECODER.decode(f"[{','.join(data for data, _ in page)}]")
+            records = _DECODER.decode(f"[{','.join(data for data, *_ in page)}]")
         except msgspec.MsgspecError:
-            records = [_decode_one(run, data) for data, _ in page]  # which says where
-        yield from (NotedRecord(record, precise) for record, (_, precise) in zip(records, page, strict=True))
+            records = [_decode_one(run, seq, data) for data, _, seq in page]  # which says where
+        yield from (NotedRecord(record, precise) for record, (_, precise, _) in zip(records, page, strict=True))
 
 
-def _decode_one(run: str, data: str) -> Record:
+def _decode_one(run: str, seq: int, data: str) -> Record:
     try:
         return decode(data)
-    except msgspec.MsgspecError as error:
+    except msgspec.MsgspecError as error:  # the data may be a secret
         raise JournalError(
-            f"Run {run} has a record in the journal that cannot be read: {error}: {data[:100]}. Was the journal "
-            "written by another release, or changed by hand?"
+            f"Record {seq} of run {run} cannot be read from the journal: {error}. Was the journal written by another "
+            "release, or changed by hand?"
         ) from error

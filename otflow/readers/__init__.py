@@ -6,8 +6,21 @@ read is ever executed or unpickled.
 """
 
 from otflow.errors import ReaderError
+from otflow.readers.foreign import Foreign, ForeignSpan
 from otflow.readers.opening import open_source
-from otflow.readers.source import RunInfo, Source, describe, read_all
+from otflow.readers.source import RunInfo, Source, describe, read_all, read_foreign
 from otflow.records.execution import Execution, Gap
 
-__all__ = ["Execution", "Gap", "ReaderError", "RunInfo", "Source", "describe", "open_source", "read_all"]
+__all__ = [
+    "Execution",
+    "Foreign",
+    "ForeignSpan",
+    "Gap",
+    "ReaderError",
+    "RunInfo",
+    "Source",
+    "describe",
+    "open_source",
+    "read_all",
+    "read_foreign",
+]

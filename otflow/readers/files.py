@@ -6,21 +6,30 @@ A part that cannot be read is named and passed over; only a file of which nothin
 from __future__ import annotations
 
 import gzip
+import os
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 
 from otflow.errors import ReaderError
+from otflow.readers.foreign import Draft, Kin
+from otflow.readers.foreign_json import drafts_in
 from otflow.readers.otlp_json import read_document
-from otflow.readers.otlp_protobuf import CutError, read_frames, read_piece
+from otflow.readers.otlp_protobuf import CutError, drafts_in_piece, read_frames, read_piece
+from otflow.readers.refusals import describe_begin, name_signal
 from otflow.readers.sighted import SightedSource
 from otflow.readers.sightings import Sighting, is_plain
 
-__all__ = ["LIMIT", "SQLITE", "look_into_files", "open_files"]
+__all__ = ["LIMIT", "SQLITE", "open_files"]
+
+T = TypeVar("T")
 
 LIMIT = 512 * 1024 * 1024
 """How many bytes a line, a document or a message may have."""
@@ -31,6 +40,13 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"
 _PEEK = 4096
+_CHUNK = 1 << 20
+_PACKED = 32 * 1024 * 1024  # bytes of a line in a compressed file, however small that is
+_RATIO = 50  # and so many times the size of the file: traces are packed to a tenth, bombs to a thousandth
+_NAMED = 100  # faults of a file that are told one by one
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b-\x1f]")  # in no text, and in every message of protobuf
+_JSON = re.compile(rb'\{\s*["}]|\[\s*["\]{\[]')
+_EXPECTED = "It has to be OTLP, as JSON lines or protobuf, JSON of Jaeger or Phoenix, or a journal"
 
 
 def open_files(paths: Sequence[Path], limit: int = LIMIT) -> SightedSource:
@@ -43,18 +59,37 @@ def open_files(paths: Sequence[Path], limit: int = LIMIT) -> SightedSource:
     place = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {paths[0].parent}" if paths else "no file"
 
     def look(only: str, faults: list[str]) -> Iterator[Sighting]:
-        return look_into_files(paths, limit, only, faults)
+        marks = (only.encode(),) if is_plain(only) else ()
+        return _look_into(paths, _Lens(limit, marks, read_document, read_piece), faults)
 
-    return SightedSource(place, look)
+    def sketch(kin: Kin, faults: list[str]) -> Iterator[Draft]:
+        lens = _Lens(limit, kin.marks(), partial(drafts_in, kin=kin), partial(drafts_in_piece, kin=kin))
+        return _look_into(paths, lens, faults)
+
+    return SightedSource(place, look, sketch)
 
 
-def look_into_files(paths: Sequence[Path], limit: int, only: str, faults: list[str]) -> Iterator[Sighting]:
-    """Look at the spans of files.
+@dataclass(frozen=True)
+class _Lens(Generic[T]):
+    """What is looked for in files: what a line has to hold for it, if anything, and how it is read from a piece."""
+
+    limit: int
+    marks: tuple[bytes, ...]
+    read_document: Callable[[bytes], Iterator[T] | None]
+    read_piece: Callable[..., Iterator[T]]
+    advice: str = ""
+
+    def passes_over(self, line: bytes) -> bool:
+        """Tell whether a line has nothing that is looked for."""
+        return bool(self.marks) and not any(mark in line for mark in self.marks)
+
+
+def _look_into(paths: Sequence[Path], lens: _Lens[T], faults: list[str]) -> Iterator[T]:
+    """Look at what stands in files.
 
     Args:
         paths: the files.
-        limit: the most bytes that a line, a document or a message may have.
-        only: the beginning of the ids of the runs that matter.
+        lens: what is looked for.
         faults: takes a sentence for each part that cannot be read.
 
     Raises:
@@ -63,31 +98,31 @@ def look_into_files(paths: Sequence[Path], limit: int, only: str, faults: list[s
     for path in paths:
         try:
             with path.open("rb") as file:
-                yield from _look(file, str(path), limit, only, faults)
+                yield from _look(file, str(path), lens, faults)
         except OSError as error:
             raise ReaderError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _look(file: BinaryIO, place: str, limit: int, only: str, faults: list[str]) -> Iterator[Sighting]:
-    begin = file.read(_PEEK)
+def _look(file: BinaryIO, place: str, lens: _Lens[T], faults: list[str]) -> Iterator[T]:
+    begin = file.read(len(_ZSTD))
     file.seek(0)
     if begin.startswith(_ZSTD):
         raise ReaderError(f"{place} is compressed with zstd; decompress it first: zstd -d {place}.")
     if begin.startswith(_GZIP):
+        most = min(lens.limit, max(_PACKED, _RATIO * os.fstat(file.fileno()).st_size))
+        lens = replace(lens, limit=most, advice=", much for so small a file: if it is yours, decompress it first")
         with closing(gzip.open(file)) as unpacked:
-            yield from _look_packed(cast("BinaryIO", unpacked), place, limit, only, faults)
-    elif begin.strip():
-        yield from _look_plain(file, begin, place, limit, only, faults)
+            yield from _look_packed(cast("BinaryIO", unpacked), place, lens, faults)
+    else:
+        yield from _look_plain(file, place, lens, faults)
 
 
-def _look_packed(file: BinaryIO, place: str, limit: int, only: str, faults: list[str]) -> Iterator[Sighting]:
+def _look_packed(file: BinaryIO, place: str, lens: _Lens[T], faults: list[str]) -> Iterator[T]:
     some = False
     try:
-        begin = file.read(_PEEK)
-        file.seek(0)
-        for sighting in _look_plain(file, begin, place, limit, only, faults):
+        for found in _look_plain(file, place, lens, faults):
             some = True
-            yield sighting
+            yield found
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         fault = f"{place} is damaged: it cannot be decompressed ({error})."
         if not some:
@@ -95,16 +130,25 @@ def _look_packed(file: BinaryIO, place: str, limit: int, only: str, faults: list
         faults.append(fault)
 
 
-def _look_plain(
-    file: BinaryIO, begin: bytes, place: str, limit: int, only: str, faults: list[str]
-) -> Iterator[Sighting]:
-    start = begin.removeprefix(_BOM).lstrip()[:1]
+def _look_plain(file: BinaryIO, place: str, lens: _Lens[T], faults: list[str]) -> Iterator[T]:
+    begin = _find_begin(file)
     pieces = _Pieces(place, faults)
-    if start in {b"{", b"["}:
-        yield from _look_at_json(file, limit, only, pieces)
-    elif start:
-        yield from _look_at_protobuf(file, limit, pieces)
-    pieces.close()
+    if _JSON.match(begin):
+        yield from _look_at_json(file, lens, pieces)
+    elif _CONTROLS.search(begin):
+        yield from _look_at_protobuf(file, lens, pieces)
+    elif begin:  # a text: of JSON lines the begin may be lost
+        yield from _look_at_lines(file, lens, pieces)
+    pieces.close(begin)
+
+
+def _find_begin(file: BinaryIO) -> bytes:
+    """Return what a file begins with behind the blanks, and leave the file at its begin."""
+    begin = file.read(_PEEK).removeprefix(_BOM).lstrip()
+    while not begin and (more := file.read(_CHUNK)):
+        begin = more.lstrip()[:_PEEK]
+    file.seek(0)
+    return begin
 
 
 class _Pieces:
@@ -113,50 +157,83 @@ class _Pieces:
     def __init__(self, place: str, faults: list[str]) -> None:
         self.place = place
         self._faults = faults
-        self._own: list[str] = []
+        self._first = ""
+        self._failed = 0
+        self._others = ""
         self.read = 0
 
     def fail(self, what: str, error: object) -> None:
         """Note that a piece cannot be read."""
         fault = f"{what} of {self.place} cannot be read: {str(error) or type(error).__name__}."
-        self._own.append(fault)
-        if len(self._own) <= 100:  # noqa: PLR2004  more would tell nothing
+        self._first = self._first or fault
+        self._failed += 1
+        if self._failed <= _NAMED:
             self._faults.append(fault)
 
-    def close(self) -> None:
+    def pass_over(self, others: str) -> None:
+        """Note that a piece holds no spans, but something else that stands beside them in some files."""
+        self._others = others
+
+    def close(self, begin: bytes) -> None:
         """See to it that something was read.
+
+        Args:
+            begin: the first bytes of the file.
 
         Raises:
             ReaderError: nothing was.
         """
-        if self._own and not self.read:
-            raise ReaderError(
-                f"{self._own[0]} It has to be OTLP, as JSON lines or protobuf, JSON of Jaeger or Phoenix, or a journal."
-            )
-
-
-def _look_at_json(file: BinaryIO, limit: int, only: str, pieces: _Pieces) -> Iterator[Sighting]:
-    line = file.readline(limit + 1).removeprefix(_BOM)
-    if len(line) <= limit and not _is_json(line):  # no JSON lines: one document over many of them
-        file.seek(0)
-        whole = file.read(limit + 1).removeprefix(_BOM)
-        if _is_cut_line(line, whole):
-            file.seek(0)
-            line = file.readline(limit + 1).removeprefix(_BOM)
-        else:
-            yield from _read_piece(whole, limit, "The whole", pieces)
+        if self._failed > _NAMED:
+            self._faults.append(f"{self._failed - _NAMED:,} more pieces of {self.place} cannot be read.")
+        if self.read:
             return
-    mark = only.encode() if is_plain(only) else b""
-    number = 1
+        if self._first:
+            raise ReaderError(f"{self._first} {_EXPECTED}; {describe_begin(begin)}.")
+        if self._others:
+            raise ReaderError(f"{self.place} has {self._others} of OTLP and no spans. Give the file with the traces.")
+
+
+def _look_at_json(file: BinaryIO, lens: _Lens[T], pieces: _Pieces) -> Iterator[T]:
+    whole = _read_document(file, lens.limit)
+    if whole is None:
+        yield from _look_at_lines(file, lens, pieces)
+    else:
+        yield from _read_piece(whole, lens, "The whole", pieces)
+
+
+def _read_document(file: BinaryIO, limit: int) -> bytes | None:
+    """Return a file that is one document over many lines; None if each of its lines stands for itself.
+
+    Lines may be damaged, the first ones too: a document is whatever begins as one and has no line that is one.
+    """
+    line = next((line for line in iter(partial(file.readline, limit + 1), b"") if line.strip()), b"").removeprefix(_BOM)
+    file.seek(0)
+    if len(line) > limit or _is_json(line) or _is_damaged(file.read(_CHUNK).removeprefix(_BOM)):
+        file.seek(0)
+        return None
+    file.seek(0)
+    whole = file.read(limit + 1).removeprefix(_BOM)
+    file.seek(0)
+    if not _is_json(whole):
+        while line := file.readline(limit + 1):
+            if line[:1] == b"{" and _is_json(line):
+                file.seek(0)
+                return None
+    return whole
+
+
+def _look_at_lines(file: BinaryIO, lens: _Lens[T], pieces: _Pieces) -> Iterator[T]:
+    limit = lens.limit
+    line, number = file.readline(limit + 1).removeprefix(_BOM), 1
     while line:
         if len(line) > limit:
-            pieces.fail(f"Line {number}", f"it has more than {limit} bytes")
+            pieces.fail(f"Line {number}", f"it has more than {limit} bytes{lens.advice}")
             while line and not line.endswith(b"\n"):
-                line = file.readline(limit)
-        elif mark and mark not in line:
+                line = file.readline(_CHUNK)
+        elif lens.passes_over(line):
             pieces.read += 1  # it is of others
         elif line.strip():
-            yield from _read_piece(line, limit, f"Line {number}", pieces)
+            yield from _read_piece(line, lens, f"Line {number}", pieces)
         line, number = file.readline(limit + 1), number + 1
 
 
@@ -168,34 +245,40 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _is_cut_line(line: bytes, whole: bytes) -> bool:
-    """Tell whether it is only the first line that is damaged, of JSON lines."""
-    following = whole[len(line) :].lstrip()
-    end = following.find(b"\n")
-    return following[:1] == b"{" and _is_json(following[:end] if end >= 0 else following)
+def _is_damaged(begin: bytes) -> bool:
+    """Tell whether a text is no begin of a JSON document: something in it is wrong, and not only its end missing."""
+    try:
+        msgspec.json.decode(begin, type=msgspec.Raw)
+    except msgspec.MsgspecError as error:
+        return "truncated" not in str(error)
+    except RecursionError:
+        pass
+    return False
 
 
-def _read_piece(data: bytes, limit: int, what: str, pieces: _Pieces) -> Iterator[Sighting]:
-    if len(data) > limit:
-        pieces.fail(what, f"it has more than {limit} bytes")
+def _read_piece(data: bytes, lens: _Lens[T], what: str, pieces: _Pieces) -> Iterator[T]:
+    if len(data) > lens.limit:
+        pieces.fail(what, f"it has more than {lens.limit} bytes{lens.advice}")
         return
     try:
-        found = read_document(data)
-        if found is None:
+        found = lens.read_document(data)
+        if found is not None:
+            pieces.read += 1
+            yield from found
+        elif others := name_signal(data):
+            pieces.pass_over(others)
+        else:
             pieces.fail(what, "it is JSON of no known kind")
-            return
-        pieces.read += 1
-        yield from found
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         pieces.fail(what, error)
 
 
-def _look_at_protobuf(file: BinaryIO, limit: int, pieces: _Pieces) -> Iterator[Sighting]:
+def _look_at_protobuf(file: BinaryIO, lens: _Lens[T], pieces: _Pieces) -> Iterator[T]:
     number = 0
     try:
-        for data, bare in read_frames(file, limit):
+        for data, bare in read_frames(file, lens.limit):
             number += 1
-            found = list(read_piece(data, bare=bare))
+            found = list(lens.read_piece(data, bare=bare))
             pieces.read += 1
             yield from found
     except CutError as error:

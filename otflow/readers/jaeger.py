@@ -8,24 +8,30 @@ by time.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from otflow.errors import ReaderError
+from otflow.readers.foreign import Draft, Kin
+from otflow.readers.foreign_json import drafts_in
 from otflow.readers.otlp_json import read_document
 from otflow.readers.sightings import Sighting
-from otflow.readers.web import MissingError, Web
+from otflow.readers.web import BrokenError, MissingError, Web
 from otflow.records.semconv import RUN_ID
 from otflow.records.span import derive_ids
 
 __all__ = ["JaegerLook", "is_jaeger"]
 
+T = TypeVar("T")
+
 _PAGE = 200
 _SECOND = 1_000_000_000
 _AHEAD = 3600 * _SECOND  # clocks may differ
-_ALL = "*"
+_DIGITS = 20
 
 
 class _Services(msgspec.Struct):
@@ -33,8 +39,13 @@ class _Services(msgspec.Struct):
     services: list[str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class _Begun(msgspec.Struct, rename="camel", gc=False):
+    start_time: int = 0
+
+
 class _Ids(msgspec.Struct, rename={"trace_id": "traceID"}):
     trace_id: str = ""
+    spans: list[_Begun] = []
 
 
 class _Found(msgspec.Struct):
@@ -82,26 +93,32 @@ class JaegerLook:
     def __call__(self, only: str, faults: list[str]) -> Iterator[Sighting]:
         """Return what spans tell of runs; see `Look`."""
         if self._trace:
-            found = self._read(self._trace)
+            found = self._read(self._trace, read_document)
             if found is None:
                 raise ReaderError(f"{self._web.base} has no trace {self._trace}.")
             yield from found
             return
         direct = f"{derive_ids(only)[0]:032x}" if only else ""
-        first = self._read(direct) if direct else None
+        first = self._read(direct, read_document) if direct else None
         traces = {direct} if first is not None else set()
         yield from first or ()
         more = self._search(faults, {RUN_ID: only}) if only else set()
         if not traces and not more:  # all are wanted, or those whose ids begin so
             more = self._search(faults, {})
         for trace in sorted(more - traces):
-            yield from self._read(trace) or ()
+            yield from self._read(trace, read_document) or ()
 
-    def _read(self, trace: str) -> Iterator[Sighting] | None:
+    def sketch(self, kin: Kin, faults: list[str]) -> Iterator[Draft]:
+        """Return the spans that may stand below a run; see `Sketch`."""
+        del faults  # what cannot be read here is an error
+        for trace in kin.traces:
+            yield from self._read(f"{trace:032x}", partial(drafts_in, kin=kin)) or ()
+
+    def _read(self, trace: str, read: Callable[[bytes], Iterator[T] | None]) -> Iterator[T] | None:
         """Read a trace; None if there is none."""
         for path in (f"/api/v3/traces/{trace}", f"/api/traces/{trace}"):
             try:
-                return read_answer(self._web.get(path), f"{self._web.base}{path}")
+                return read_answer(self._web.get(path), f"{self._web.base}{path}", read)
             except MissingError:
                 continue
         return None
@@ -117,13 +134,13 @@ class JaegerLook:
         return found
 
     def _search_between(self, service: str, tags: dict[str, str], first: int, last: int, faults: list[str]) -> set[str]:
-        """Search a stretch of time; where there is more than a page in it, half by half."""
+        """Search a stretch of time; where there is more than a page in it, part by part."""
         found: set[str] = set()
         waiting = [(first, last)]
         while waiting:
             first, last = waiting.pop()
             here = self._find(service, tags, first, last)
-            found |= here
+            found |= here.keys()
             if len(here) < _PAGE:
                 continue
             if last - first < _SECOND // 1000:
@@ -131,24 +148,29 @@ class JaegerLook:
                     f"{self._web.base} shows no more than {_PAGE} of the traces of service {service!r} at once."
                 )
                 continue
-            middle = (first + last) // 2
+            middle = _part(here.values(), first, last)
             waiting += [(first, middle), (middle, last)]
         return found
 
-    def _find(self, service: str, tags: dict[str, str], first: int, last: int) -> set[str]:
+    def _find(self, service: str, tags: dict[str, str], first: int, last: int) -> dict[str, int]:
+        """Return the ids of traces, each with a time (ns) at which there is something of it; 0 if that is not known."""
         query: dict[str, str | int] = {"service": service, "start": first // 1000, "end": last // 1000, "limit": _PAGE}
         if tags:
             query["tags"] = msgspec.json.encode(tags).decode()
         try:
             data = self._web.get("/api/traces", **query)
-        except MissingError:
+        except (MissingError, BrokenError):  # it cannot write a page on which any span has a number like NaN
             return self._find_newer(service, tags, first, last)
         try:
-            return {each.trace_id.zfill(32) for each in _FOUND.decode(data).data or () if each.trace_id}
+            found = [each for each in _FOUND.decode(data).data or () if each.trace_id]
+            return {
+                each.trace_id.zfill(32): min((span.start_time for span in each.spans), default=0) * 1000
+                for each in found
+            }
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ReaderError(f"{self._web.base}/api/traces does not answer as Jaeger does: {error}.") from error
 
-    def _find_newer(self, service: str, tags: dict[str, str], first: int, last: int) -> set[str]:
+    def _find_newer(self, service: str, tags: dict[str, str], first: int, last: int) -> dict[str, int]:
         query: dict[str, str | int] = {
             "query__service_name": service,
             "query__start_time_min": _moment(first),
@@ -160,11 +182,11 @@ class JaegerLook:
         try:
             answer = self._web.get_json("/api/v3/traces", **query)
         except MissingError:
-            return set()
+            return {}
         result = answer.get("result")
         resources = result.get("resourceSpans") if isinstance(result, dict) else None
         return {
-            str(span["traceId"])
+            str(span["traceId"]): _number(span.get("startTimeUnixNano"))
             for resource in resources or ()
             for scope in resource.get("scopeSpans", ())
             for span in scope.get("spans", ())
@@ -172,22 +194,33 @@ class JaegerLook:
         }
 
 
+def _part(times: Iterable[int], first: int, last: int) -> int:
+    """Choose where to part a stretch of time: where half of what was found lies on each side, or else in the middle."""
+    within = sorted(at for at in times if first < at < last)
+    return within[len(within) // 2] if within else (first + last) // 2
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < _DIGITS else 0
+
+
 def _moment(at: int) -> str:
     return f"{datetime.fromtimestamp(at / _SECOND, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-def read_answer(data: bytes, url: str) -> Iterator[Sighting]:
-    """Read what the spans in the answer of a server tell of runs.
+def read_answer(data: bytes, url: str, read: Callable[[bytes], Iterator[T] | None]) -> Iterator[T]:
+    """Read what stands in the answer of a server.
 
     Args:
         data: the answer.
         url: where it came from, for messages.
+        read: reads it.
 
     Raises:
         ReaderError: it is of no kind that is known.
     """
     try:
-        found = read_document(data)
+        found = read(data)
         if found is not None:
             return iter(list(found))
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:

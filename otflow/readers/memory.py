@@ -5,14 +5,16 @@ What is given is read when it is asked for, so a list that grows meanwhile is no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
 
 from otflow.errors import ReaderError
+from otflow.readers.foreign import Draft, Foreign, find_kin, gather, mark
 from otflow.readers.sightings import Assembly, see
 from otflow.readers.source import RunInfo, choose_run, describe
 from otflow.records.execution import Execution
 from otflow.records.record import Record
+from otflow.records.semconv import RUN_ID
 
 __all__ = ["MemorySource"]
 
@@ -75,3 +77,33 @@ class MemorySource:
                 )
         assembly.add_records(records)
         return assembly.executions()
+
+    def foreign(self, execution: Execution) -> Foreign:
+        """Give what other libraries recorded below the steps of a run, if spans were given.
+
+        Args:
+            execution: the run.
+        """
+        spans = (each for each in tuple(self._given) if type(each) not in _KINDS)
+        return gather((draft for span in spans for draft in _sketch(span)), find_kin(execution), [])
+
+
+def _sketch(span: Any) -> Iterator[Draft]:  # of whatever library
+    """Look at a span: one of the SDK of OpenTelemetry, or one as otflow makes them."""
+    context, parent = getattr(span, "context", span), getattr(span, "parent", None)
+    try:
+        ids = (context.trace_id, context.span_id, span.parent_id if parent is None else parent.span_id)
+    except AttributeError:
+        if parent is not None or not hasattr(context, "span_id"):  # nobody knows where it stands
+            return
+        ids = (context.trace_id, context.span_id, 0)
+    kind, status, scope = (getattr(span, name, None) for name in ("kind", "status", "instrumentation_scope"))
+    told = mark(
+        getattr(kind, "name", "").lower(),
+        getattr(getattr(status, "status_code", None), "name", ""),
+        getattr(status, "description", None) or "",
+        getattr(scope, "name", ""),
+    )
+    attributes = {**(span.attributes or {}), **told}
+    start = getattr(span, "start_time", getattr(span, "start", 0)) or 0
+    yield Draft(str(span.name), *ids, start, 0, None if RUN_ID in attributes else lambda: attributes)

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import cast
 
 from otflow.errors import ReaderError
-from otflow.journal import JournalSource
+from otflow.journal import JournalError, JournalSource
 from otflow.readers.files import LIMIT, SQLITE, open_files
 from otflow.readers.jaeger import JaegerLook, is_jaeger
 from otflow.readers.memory import MemorySource
 from otflow.readers.phoenix import PhoenixLook, is_phoenix
 from otflow.readers.sighted import SightedSource
 from otflow.readers.source import Source
-from otflow.readers.web import Web
+from otflow.readers.web import Web, check_headers
 
 __all__ = ["open_source"]
 
+_BESIDE = ("-owners", "-wal", "-shm", "-journal")  # what stands beside a journal while it is written
+_NAMED = 3
 _DAYS = 30 * 86400.0
 _JAEGER_PAGE = re.compile(r"(?P<base>.*)/(?:trace|api/traces|api/v3/traces)/(?P<trace>[0-9a-fA-F]{1,32})/?")
 _PHOENIX_PAGE = re.compile(
@@ -76,23 +78,58 @@ def open_source(
 def _open_path(path: Path, limit: int) -> Source:
     try:
         if path.is_dir():
-            files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
-            if not files:
-                raise ReaderError(f"There is no file in {path}.")
-            return open_files(files, limit)
-        if Path(f"{path}-owners").exists():  # a file that this process may be writing: who opens and closes it breaks
-            return cast("Source", JournalSource(path))  # the locks that SQLite has on it
-        with path.open("rb") as file:
-            begin = file.read(len(SQLITE))
+            return _open_folder(path, limit)
+        is_journal = _is_journal(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ReaderError(
             f"{path} cannot be read: {reason}. Give a file, a folder, or a URL (http or https)."
         ) from error
-    return cast("Source", JournalSource(path)) if begin == SQLITE else open_files([path], limit)
+    return _open_journal(path) if is_journal else open_files([path], limit)
+
+
+def _open_folder(path: Path, limit: int) -> Source:
+    files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+    if not files:
+        raise ReaderError(f"There is no file in {path}.")
+    names = {each.name for each in files}
+    own = [each for each in files if not any(each.name == f"{name}{end}" for name in names for end in _BESIDE)]
+    journals = [each for each in own if _is_journal(each)]
+    if not journals:
+        return open_files(files, limit)
+    if len(own) == 1:
+        return _open_journal(journals[0])
+    what = "a journal" if len(journals) == 1 else f"{len(journals)} journals"
+    told = ", ".join(str(each) for each in journals[:_NAMED]) + (", ..." if len(journals) > _NAMED else "")
+    beside = f" beside {len(own) - len(journals)} other files" if len(own) > len(journals) else ""
+    move = ", and the other files from a folder of their own" if beside else ""
+    raise ReaderError(
+        f"{path} holds {what} ({told}){beside}, which are not read together: open each journal by its own path{move}."
+    )
+
+
+def _open_journal(path: Path) -> Source:
+    try:
+        return cast("Source", JournalSource(path))
+    except JournalError as error:
+        raise ReaderError(str(error)) from error
+
+
+def _is_journal(path: Path) -> bool:
+    """Tell whether a file is a journal; one that is in use is not opened.
+
+    Who opens and closes a file that this process is writing breaks the locks that SQLite has on it.
+    """
+    if any(Path(f"{path}{end}").exists() for end in _BESIDE):
+        return True
+    with path.open("rb") as file:
+        return file.read(len(SQLITE)) == SQLITE
 
 
 def _open_url(url: str, headers: dict[str, str], timeout: float, limit: int, age: float) -> Source:
+    check_headers(headers)
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ReaderError("A URL with a password in it shows up in too many places: give open() headers={...} instead.")
     try:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname
@@ -109,14 +146,17 @@ def _open_url(url: str, headers: dict[str, str], timeout: float, limit: int, age
 
     if page := _JAEGER_PAGE.fullmatch(path):
         trace = page["trace"].lower().zfill(32)
-        return SightedSource(url, JaegerLook(web(page["base"]), age, trace))
+        return _look_with(url, JaegerLook(web(page["base"]), age, trace))
     if page := _PHOENIX_LINK.fullmatch(path):
-        return SightedSource(url, PhoenixLook(web(page["base"]), "", page["trace"].lower()))
+        return _look_with(url, PhoenixLook(web(page["base"]), "", page["trace"].lower()))
     if page := _PHOENIX_PAGE.fullmatch(path):
-        look = PhoenixLook(web(page["base"]), page["project"], (page["trace"] or "").lower())
-        return SightedSource(url, look)
+        return _look_with(url, PhoenixLook(web(page["base"]), page["project"], (page["trace"] or "").lower()))
     base = page["base"] if (page := _SEARCH_PAGE.fullmatch(path)) else path
     return _probe(web(base), url, age)
+
+
+def _look_with(url: str, look: JaegerLook | PhoenixLook) -> SightedSource:
+    return SightedSource(url, look, look.sketch)
 
 
 def _probe(web: Web, url: str, age: float) -> SightedSource:
@@ -124,7 +164,7 @@ def _probe(web: Web, url: str, age: float) -> SightedSource:
     for is_it, look in ((is_jaeger, JaegerLook(web, age)), (is_phoenix, PhoenixLook(web))):
         try:
             if is_it(web):
-                return SightedSource(url, look)
+                return _look_with(url, look)
         except ReaderError as error:
             faults.append(str(error))
     said = f" {faults[0]}" if faults else ""

@@ -34,11 +34,11 @@ class _Span(msgspec.Struct, gc=False):
 
 
 class _Scope(msgspec.Struct, gc=False):
-    spans: list[_Span] = []
+    spans: list[_Span] | None = None  # millions of lists would be dear
 
 
 class _Resource(msgspec.Struct, rename="camel", gc=False):
-    scope_spans: list[_Scope] = []
+    scope_spans: list[_Scope] | None = None
 
 
 class _Otlp(msgspec.Struct, rename="camel", gc=False):
@@ -57,7 +57,7 @@ class _Tagged(msgspec.Struct, rename="camel", gc=False):
     """A span of the older interface of Jaeger."""
 
     operation_name: str = ""
-    tags: list[_Attribute] = []
+    tags: list[_Attribute] | None = None
 
 
 class _Shown(msgspec.Struct, gc=False):
@@ -136,7 +136,10 @@ def _read_any(data: bytes, depth: int) -> Iterator[Sighting] | None:
     if _ABSENT not in (found.tags, found.operation_name):
         tagged = _TAGGED.decode(data)
         return _just(
-            see({each.key: _plain(each.value) for each in tagged.tags if each.key in WANTED}, tagged.operation_name)
+            see(
+                {each.key: _plain(each.value) for each in tagged.tags or () if each.key in WANTED},
+                tagged.operation_name,
+            )
         )
     if found.record is not None:
         return iter([Sighting("", "", f"[{data.decode('utf-8', 'replace')}]")])
@@ -159,8 +162,8 @@ def _just(sighting: Sighting | None) -> Iterator[Sighting]:
 
 def _see_all(found: _Otlp) -> Iterator[Sighting]:
     for resource in found.resource_spans:
-        for scope in resource.scope_spans:
-            for span in scope.spans:
+        for scope in resource.scope_spans or ():
+            for span in scope.spans or ():
                 sighting = _see(span)
                 if sighting is not None:
                     yield sighting

@@ -6,17 +6,24 @@ A run is found in whatever project it stands by its id among the attributes of s
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from otflow.errors import ReaderError
+from otflow.readers.foreign import Draft, Kin
+from otflow.readers.foreign_json import drafts_in
 from otflow.readers.jaeger import read_answer
+from otflow.readers.otlp_json import read_document
 from otflow.readers.sightings import Sighting
 from otflow.readers.web import MissingError, Web
 from otflow.records.semconv import RUN_ID
 
 __all__ = ["PhoenixLook", "is_phoenix"]
+
+T = TypeVar("T")
 
 _PAGE = 1000
 
@@ -76,13 +83,20 @@ class PhoenixLook:
             ({**narrow, "attribute": f"{RUN_ID}:{msgspec.json.encode(only).decode()}"}, narrow) if only else (narrow,)
         ):
             for project in projects:
-                for sighting in self._read(project, query):
+                for sighting in self._read(project, query, read_document):
                     found = True
                     yield sighting
             if found:
                 return
         if self._trace and not found and not only:
             raise ReaderError(f"{self._web.base} has no spans of runs in trace {self._trace}.")
+
+    def sketch(self, kin: Kin, faults: list[str]) -> Iterator[Draft]:
+        """Return the spans that may stand below a run; see `Sketch`."""
+        del faults  # what cannot be read here is an error
+        for project in [self._project] if self._project else self._projects():
+            for trace in kin.traces:
+                yield from self._read(project, {"trace_id": f"{trace:032x}"}, partial(drafts_in, kin=kin))
 
     def _projects(self) -> list[str]:
         found: list[str] = []
@@ -97,7 +111,7 @@ class PhoenixLook:
                 return found
             cursor = {"cursor": page.next_cursor}
 
-    def _read(self, project: str, query: dict[str, str]) -> Iterator[Sighting]:
+    def _read(self, project: str, query: dict[str, str], read: Callable[[bytes], Iterator[T] | None]) -> Iterator[T]:
         path = f"/v1/projects/{urllib.parse.quote(project, safe='')}/spans"
         cursor: dict[str, str] = {}
         while True:
@@ -111,7 +125,7 @@ class PhoenixLook:
                 following = _PAGES.decode(data).next_cursor
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise ReaderError(f"{self._web.base}{path} does not answer as Phoenix does: {error}.") from error
-            yield from read_answer(data, f"{self._web.base}{path}")
+            yield from read_answer(data, f"{self._web.base}{path}", read)
             if not following or {"cursor": following} == cursor:
                 return
             cursor = {"cursor": following}

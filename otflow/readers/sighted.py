@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from otflow.errors import ReaderError
+from otflow.readers.foreign import Draft, Foreign, Kin, find_kin, gather
 from otflow.readers.sightings import Assembly, Sighting
 from otflow.readers.source import RunInfo, choose_run, describe
 from otflow.readers.tally import Tally
 from otflow.records.execution import Execution
 
-__all__ = ["Look", "SightedSource"]
+__all__ = ["Look", "SightedSource", "Sketch"]
 
 
 class Look(Protocol):
@@ -32,17 +33,34 @@ class Look(Protocol):
         """
 
 
+class Sketch(Protocol):
+    """Looks for the spans of other libraries."""
+
+    def __call__(self, kin: Kin, faults: list[str]) -> Iterator[Draft]:
+        """Return the spans that may stand below a run.
+
+        Args:
+            kin: the run.
+            faults: takes a sentence for each part that cannot be read.
+
+        Raises:
+            ReaderError: nothing can be read.
+        """
+
+
 class SightedSource:
     """Runs that are found by looking at spans.
 
     Args:
         place: where they are, in words.
         look: looks at the spans.
+        sketch: looks for those of other libraries.
     """
 
-    def __init__(self, place: str, look: Look) -> None:
+    def __init__(self, place: str, look: Look, sketch: Sketch) -> None:
         self.place = place
         self._look = look
+        self._sketch = sketch
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.place}>"
@@ -82,6 +100,18 @@ class SightedSource:
             ReaderError: nothing can be read.
         """
         return self._assemble("")
+
+    def foreign(self, execution: Execution) -> Foreign:
+        """Read what other libraries recorded below the steps of a run.
+
+        Args:
+            execution: the run.
+
+        Raises:
+            ReaderError: nothing can be read.
+        """
+        kin, faults = find_kin(execution), list[str]()
+        return gather(self._sketch(kin, faults), kin, faults)
 
     def _assemble(self, only: str) -> list[Execution]:
         assembly = Assembly()

@@ -14,10 +14,22 @@ import msgspec
 
 from otflow.records.codec import decode, read_body
 from otflow.records.execution import Execution, Gap, drop_superseded
-from otflow.records.record import Record, RunStarted
+from otflow.records.record import Record, RetryScheduled, RunStarted, WaitStarted
 from otflow.records.semconv import BRANCH, OMITTED, PENDING, RECORDS, RUN_ID, SEQ_END, SEQ_LAST, SEQ_START
 
-__all__ = ["WANTED", "Assembly", "Branch", "Sighting", "is_plain", "read_branch", "read_records", "see"]
+__all__ = [
+    "WANTED",
+    "Assembly",
+    "Branch",
+    "Sighting",
+    "find_run",
+    "is_plain",
+    "is_possible",
+    "read_branch",
+    "read_records",
+    "see",
+    "tell_missing",
+]
 
 Branch: TypeAlias = tuple[int, int]
 """When a run was restored, and from which number on; zeros for the run as it began."""
@@ -26,6 +38,8 @@ WANTED = frozenset({BRANCH, OMITTED, PENDING, RECORDS, RUN_ID, SEQ_END, SEQ_LAST
 """The attributes that matter."""
 
 _MOST = 1 << 53
+_LATEST = 1 << 63  # nanoseconds since the epoch: beyond the year 2200, and no server holds more
+_LONGEST = 1e10  # seconds
 _ALL: msgspec.json.Decoder[list[Record]] = msgspec.json.Decoder(list[Record], dec_hook=read_body)
 _TEXTS = msgspec.json.Decoder(list[msgspec.Raw])
 _LOOSE = json.JSONDecoder()
@@ -101,6 +115,15 @@ def read_branch(value: object) -> Branch:
     return (int(time), int(number)) if number.isdecimal() and time.isdecimal() else (0, 0)
 
 
+def is_possible(record: Record) -> bool:
+    """Tell whether the number of a record and its times can be right."""
+    if not (0 < record.seq < _MOST and 0 <= record.at < _LATEST):
+        return False
+    if isinstance(record, RetryScheduled):
+        return 0 <= record.delay < _LONGEST and 0 <= record.due < _LATEST
+    return not isinstance(record, WaitStarted) or 0 <= record.due < _LATEST
+
+
 def read_records(text: str) -> tuple[list[Record], bool]:
     """Read the records of a span, as far as they can be read.
 
@@ -144,6 +167,61 @@ def _salvage(text: str) -> list[Record]:
     return list(_read_each(found))
 
 
+def tell_missing(sighting: Sighting, *, whole: bool) -> list[Gap]:
+    """Tell what is missing of a span.
+
+    Args:
+        sighting: what it tells.
+        whole: whether all its records could be read.
+    """
+    first, last = sighting.first, sighting.last or sighting.first
+    name = sighting.name[:100]
+    if sighting.pending and first:
+        reason = f"There is only the announcement of a span ('{name}') that begins with {first}."
+        return [Gap(first, first, reason)]
+    found = []
+    span = f"the span '{name}' (records {first or '?'} to {last})"
+    if last and not whole:
+        how = "cannot be read in full" if sighting.text is not None else "are missing"
+        found.append(Gap(first or last, last, f"The records of {span} {how}."))
+    elif not whole and sighting.text is not None:
+        found += _find_unreadable(sighting.text)
+    if last and sighting.omitted:
+        reason = f"{sighting.omitted} records of {span} were left out, because it would have become too large."
+        found.append(Gap(first or last, last, reason))
+    return found
+
+
+def find_run(sighting: Sighting) -> str:
+    """Return of which run a span tells of which no record can be read; empty if that cannot be told either."""
+    return sighting.run or next((each.run for each in _sketch(sighting.text or "")), "")
+
+
+def _find_unreadable(text: str) -> list[Gap]:
+    """Name the records of a text that are there, and cannot be read or cannot be right."""
+    sketches = _sketch(text)
+    known = {record.seq for record in read_records(text)[0] if is_possible(record)}
+    numbers = [each.seq for each in sketches if 0 < each.seq < _MOST and each.seq not in known]
+    return [Gap(seq, seq, f"Record {seq} is there, but it cannot be read.") for seq in numbers]
+
+
+class _Sketch(msgspec.Struct):
+    """What a record that cannot be read may still tell."""
+
+    seq: int = 0
+    run: str = ""
+
+
+_SKETCHES = msgspec.json.Decoder(list[_Sketch])
+
+
+def _sketch(text: str) -> list[_Sketch]:
+    try:
+        return _SKETCHES.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return []
+
+
 class _Track(msgspec.Struct):
     """What is known of one branch of a run."""
 
@@ -178,37 +256,26 @@ class Assembly:
             sighting = sighting.again() or sighting
         run, kept = sighting.run, None
         for record in records:
-            if not 0 < record.seq < _MOST:
+            if not is_possible(record):
                 whole = False
                 continue
             if kept is None or record.run != run:
                 run = record.run  # the attribute may be cut
                 kept = self._track(run, sighting.branch).records if run.startswith(only) else []
             kept.append(record)
-        if run and (sighting.final or sighting.omitted or sighting.pending or not whole):
+        run = run or ("" if whole else find_run(sighting))
+        if run.startswith(only) and run and (sighting.final or sighting.omitted or sighting.pending or not whole):
             self._note(sighting, run, whole)
 
     def _note(self, sighting: Sighting, run: str, whole: bool) -> None:
         track = self._track(run, sighting.branch)
         track.final = max(track.final, sighting.final)
-        first, last = sighting.first, sighting.last or sighting.first
-        name = f"the span '{sighting.name[:100]}'"
-        if sighting.pending and first:
-            reason = f"There is only the announcement of a span ('{sighting.name[:100]}') that begins with {first}."
-            track.clues.append(Gap(first, first, reason))
-        elif last:
-            span = f"{name} (records {first or '?'} to {last})"
-            if not whole:
-                how = "cannot be read in full" if sighting.text is not None else "are missing"
-                track.clues.append(Gap(first or last, last, f"The records of {span} {how}."))
-            if sighting.omitted:
-                reason = f"{sighting.omitted} records of {span} were left out, because it would have become too large."
-                track.clues.append(Gap(first or last, last, reason))
+        track.clues += tell_missing(sighting, whole=whole)
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Take records that stand for themselves."""
         for record in records:
-            if 0 < record.seq < _MOST:
+            if is_possible(record):
                 self._track(record.run, (0, 0)).records.append(record)
 
     def _track(self, run: str, branch: Branch) -> _Track:

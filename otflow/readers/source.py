@@ -5,13 +5,14 @@ It knows executions, and neither files nor servers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from otflow.errors import ReaderError
+from otflow.errors import OtflowError, ReaderError
+from otflow.readers.foreign import Foreign
 from otflow.records.execution import Execution
 
-__all__ = ["Batched", "RunInfo", "Source", "choose_run", "describe", "read_all"]
+__all__ = ["Batched", "RunInfo", "Source", "Traced", "choose_run", "describe", "read_all", "read_foreign"]
 
 _NAMED = 5  # runs that a message names
 
@@ -63,11 +64,36 @@ class Batched(Protocol):
         """Read all runs, the earliest first."""
 
 
-def read_all(source: Source) -> Iterator[Execution]:
+@runtime_checkable
+class Traced(Protocol):
+    """A source in which spans of other libraries stand too."""
+
+    def foreign(self, execution: Execution) -> Foreign:
+        """Read what other libraries recorded below the steps of a run."""
+
+
+def read_foreign(source: Source, execution: Execution) -> Foreign:
+    """Read what other libraries recorded below the steps of a run: calls over HTTP, of models, of databases.
+
+    The source is looked at again for it. Where only records are kept, as in a journal, there is nothing.
+
+    Args:
+        source: where the run was read.
+        execution: the run.
+
+    Raises:
+        ReaderError: the source cannot be read.
+    """
+    return source.foreign(execution) if isinstance(source, Traced) else Foreign()
+
+
+def read_all(source: Source, skip: Callable[[str, OtflowError], None] | None = None) -> Iterator[Execution]:
     """Read all runs of a source, the earliest first.
 
     Args:
         source: the source.
+        skip: called with the id of a run that cannot be read while others can, and the reason; default None: that is
+            an error.
 
     Raises:
         ReaderError: they cannot be read.
@@ -76,7 +102,14 @@ def read_all(source: Source) -> Iterator[Execution]:
         yield from source.executions()
     else:
         for info in source.runs():
-            yield source.run(info.id)
+            try:
+                execution = source.run(info.id)
+            except OtflowError as error:
+                if skip is None:
+                    raise
+                skip(info.id, error)
+            else:
+                yield execution
 
 
 def describe(execution: Execution, place: str) -> RunInfo:
@@ -109,9 +142,16 @@ def choose_run(id: str, found: Iterable[str], place: str) -> str:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        names = ", ".join(matching[:_NAMED]) + (", ..." if len(matching) > _NAMED else "")
-        raise ReaderError(f"{len(matching)} runs in {place} begin with {id!r}: {names}. Give more of the id.")
+        raise ReaderError(
+            f"{len(matching)} runs in {place} begin with {id!r}: {_enumerate(matching)}. Give more of the id."
+        )
     if not known:
         raise ReaderError(f"There is no run {id!r} in {place}. List the runs that are there with runs().")
-    names = ", ".join(known[:_NAMED]) + (", ..." if len(known) > _NAMED else "")
+    names = _enumerate(known)
     raise ReaderError(f"There is no run {id!r} in {place}. The runs that are there: {names}.")
+
+
+def _enumerate(ids: Sequence[str]) -> str:
+    """List some ids; they come from anywhere, and a terminal may be where a message is read."""
+    shown = [id if id.isprintable() else repr(id) for id in ids[:_NAMED]]
+    return ", ".join(shown) + (", ..." if len(ids) > _NAMED else "")

@@ -1,45 +1,35 @@
 """A list of runs, made without keeping their records: of each run only what a list shows stays in memory.
 
-It reads of a record no more than its kind, its number and its time.
+A record counts here if it counts for whoever reads the run: it is decoded whole, and forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import get_args
-
 import msgspec
 
-from otflow.readers.sightings import Branch, Sighting, read_records
+from otflow.readers.sightings import Branch, Sighting, find_run, is_possible, read_records, tell_missing
 from otflow.readers.source import RunInfo
-from otflow.records.record import Record
+from otflow.records.record import (
+    Record,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    RunTimedOut,
+)
 
 __all__ = ["Tally"]
 
-_ABSENT = msgspec.Raw()
 _CHUNK = 1024
 _MOST = 1 << 53
-_ENDS = {
-    "RunCompleted": "completed",
-    "RunFailed": "failed",
-    "RunCancelled": "cancelled",
-    "RunTimedOut": "timed out",
+_ENDS: dict[type, str] = {
+    RunCompleted: "completed",
+    RunFailed: "failed",
+    RunCancelled: "cancelled",
+    RunTimedOut: "timed out",
 }
-
-
-class _Light(msgspec.Struct, gc=False):
-    """What a list wants to know of a record."""
-
-    record: str
-    seq: int
-    run: str
-    at: int
-    workflow: str = ""
-    snapshot: msgspec.Raw = _ABSENT
-
-
-_KINDS = frozenset(kind.__name__ for kind in get_args(Record))
-_LIGHT = msgspec.json.Decoder(list[_Light])
 
 
 class _Numbers(msgspec.Struct):
@@ -67,11 +57,15 @@ class _Numbers(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """What is known of one branch of a run: numbers and times of the first and of the last record, and its turns."""
+    """What is known of one branch of a run: numbers and times of the first and of the last record, and its turns.
 
-    low: tuple[int, int]
-    high: tuple[int, int]
+    `top` is the highest number of a record that has to exist, as far as it is not there.
+    """
+
     numbers: _Numbers
+    low: tuple[int, int] = (_MOST, 0)
+    high: tuple[int, int] = (0, 0)
+    top: int = 0
     paused: int = 0
     resumed: int = 0
     ended: int = 0
@@ -79,17 +73,17 @@ class _Line(msgspec.Struct):
     starts: dict[int, str] = {}
     turned: bool = False
 
-    def take(self, record: _Light) -> None:
-        seq, kind = record.seq, record.record
+    def take(self, record: Record) -> None:
+        seq, kind = record.seq, type(record)
         self.numbers.add(seq)
         here = (seq, record.at)
         self.low, self.high = min(self.low, here), max(self.high, here)
-        if kind == "RunPaused":
+        if kind is RunPaused:
             self.paused = max(self.paused, seq)
-        elif kind == "RunResumed":
+        elif isinstance(record, RunResumed):
             self.resumed = max(self.resumed, seq)
-            self.turned = self.turned or record.snapshot != _ABSENT
-        elif kind == "RunStarted":
+            self.turned = self.turned or record.snapshot is not None
+        elif isinstance(record, RunStarted):
             self.starts[record.at] = record.workflow
         elif kind in _ENDS and seq >= self.ended:
             self.ended, self.outcome = seq, _ENDS[kind]
@@ -108,23 +102,38 @@ class Tally:
 
     def add(self, sighting: Sighting) -> None:
         """Take what a span tells."""
-        if sighting.text is None:
-            return
-        for record in _read(sighting.text):
-            if not 0 < record.seq < _MOST:
-                continue
-            branches = self._runs.setdefault(record.run, {})
-            line = branches.get(sighting.branch)
-            if line is None:
-                here = (record.seq, record.at)
-                line = branches[sighting.branch] = _Line(here, here, _Numbers())
-            line.take(record)
+        text = sighting.text
+        records, whole = read_records(text) if text is not None else ([], sighting.pending)
+        if not whole and sighting.again is not None:
+            sighting = sighting.again() or sighting
+        run = sighting.run
+        for record in records:
+            if is_possible(record):
+                run = record.run
+                self._line(run, sighting.branch).take(record)
+            else:
+                whole = False
+        run = run or ("" if whole else find_run(sighting))
+        if run and (sighting.final or sighting.omitted or sighting.pending or not whole):
+            line = self._line(run, sighting.branch)
+            line.top = max([line.top, sighting.final, *(gap.last for gap in tell_missing(sighting, whole=whole))])
+
+    def _line(self, run: str, branch: Branch) -> _Line:
+        branches = self._runs.get(run)
+        if branches is None:
+            branches = self._runs[run] = {}
+        line = branches.get(branch)
+        if line is None:
+            line = branches[branch] = _Line(_Numbers())
+        return line
 
     def list(self) -> tuple[list[RunInfo], list[str]]:
         """Return the runs, and the ids of those which have to be read to say more."""
         found: list[RunInfo] = []
         odd: list[str] = []
         for run, branches in self._runs.items():
+            if not any(line.high[0] for line in branches.values()):
+                continue  # nothing but news of records that are missing
             info = self._sum_up(run, branches)
             if info is None:
                 odd.append(run)
@@ -136,45 +145,36 @@ class Tally:
         starts = {at: name for line in branches.values() for at, name in line.starts.items()}
         if len(starts) > 1 or any(line.turned and not branch[1] for branch, line in branches.items()):
             return None
-        count, until = 0, _MOST
-        kept: list[_Line] = []
+        count, until, top = 0, _MOST, 0
+        kept: list[tuple[_Line, int]] = []
         for branch in sorted(branches, reverse=True):
             line = branches[branch]
             line.numbers.pack()
+            top = max(top, min(line.top, until - 1))
             if line.low[0] < until:
                 if max(line.paused, line.resumed, line.ended) >= until:
                     return None
                 count += line.numbers.count(until)
-                kept.append(line)
+                kept.append((line, until))
             until = min(until, branch[1] or until)
+        if not starts and any(line.turned for line, _ in kept):
+            return None  # the saved data say which workflow it is of
         name = next(iter(starts.values()), "")
-        first, last = kept[-1], kept[0]
-        return RunInfo(run, name, first.low[1], last.high[1], _outcome(kept), count, self._place)
+        first, last = kept[-1][0], kept[0][0]
+        return RunInfo(run, name, first.low[1], last.high[1], _outcome(kept, top), count, self._place)
 
 
-def _outcome(lines: list[_Line]) -> str:
-    ended = max(lines, key=lambda line: line.ended)
+def _outcome(lines: list[tuple[_Line, int]], top: int) -> str:
+    """Tell where a run stands by its branches, the last one first, each with the number from which it does not count.
+
+    Records up to `top` have to exist.
+    """
+    ended = max((line for line, _ in lines), key=lambda line: line.ended)
     if ended.ended:
         return ended.outcome
-    paused = max(line.paused for line in lines)
-    return "paused" if paused > max(line.resumed for line in lines) else "open"
-
-
-def _read(text: str) -> Iterable[_Light]:
-    try:
-        found = _LIGHT.decode(text)
-        if all(each.record in _KINDS for each in found):
-            return found
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        pass
-    return [  # as far as they can be read
-        _Light(
-            type(each).__name__,
-            each.seq,
-            each.run,
-            each.at,
-            getattr(each, "workflow", ""),
-            msgspec.Raw(b"{}") if getattr(each, "snapshot", None) is not None else _ABSENT,
-        )
-        for each in read_records(text)[0]
-    ]
+    paused = max(line.paused for line, _ in lines)
+    if paused <= max(line.resumed for line, _ in lines):
+        return "open"
+    since = sum(line.numbers.count(until) - line.numbers.count(min(paused + 1, until)) for line, until in lines)
+    last = max(lines[0][0].high[0], top)
+    return "paused" if since == last - paused else "open"  # it may have gone on where records are missing

@@ -6,6 +6,7 @@ It knows neither what is asked for nor by whom.
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,24 +18,49 @@ import msgspec
 
 from otflow.errors import ReaderError
 
-__all__ = ["MissingError", "Web"]
+__all__ = ["BrokenError", "MissingError", "Web", "check_headers"]
 
 _CHUNK = 1 << 20
+_REFUSALS = {http.client.UNAUTHORIZED, http.client.FORBIDDEN}
+_WHO = ' It wants to know who asks: give open() headers={"Authorization": ...}, or the command --header NAME=VALUE.'
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class MissingError(ReaderError):
     """A server says that there is no such thing."""
 
 
+class BrokenError(ReaderError):
+    """A server says that something is wrong with it."""
+
+
 class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect away from HTTP, and takes no credentials to another host."""
+    """Takes what is sent along to no other host, and to none in the open that was asked for in secret."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        if urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+        now, then = urllib.parse.urlsplit(newurl), urllib.parse.urlsplit(req.full_url)
+        if now.netloc != then.netloc or (then.scheme == "https" and now.scheme != "https"):
             return None
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Make sure that headers can be sent; their values are told to nobody.
+
+    Args:
+        headers: the headers.
+
+    Raises:
+        ReaderError: one of them cannot.
+    """
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ReaderError("A header has a name that is none: write letters, digits and -, as in Authorization.")
+        if not (isinstance(value, str) and _VALUE.fullmatch(value)):
+            raise ReaderError(f"The value of the header {name} cannot be sent: write it as one line of Latin-1.")
 
 
 class Web:
@@ -63,7 +89,8 @@ class Web:
 
         Raises:
             MissingError: there is no such thing.
-            ReaderError: the server does not answer, or with an error, or with too much.
+            BrokenError: something is wrong with the server.
+            ReaderError: the server does not answer, or with another error, or with too much.
         """
         named = {name.rstrip("_").replace("__", "."): value for name, value in query.items()}
         url = f"{self.base}{path}" + (f"?{urllib.parse.urlencode(named)}" if named else "")
@@ -73,8 +100,8 @@ class Web:
                 return self._read(answer, url)
         except urllib.error.HTTPError as error:
             with error:
-                kind = MissingError if error.code == http.client.NOT_FOUND else ReaderError
-                raise kind(f"{url} answers with {error.code} {error.reason}.") from error
+                hint = _WHO if error.code in _REFUSALS else ""
+                raise _kind_of(error.code)(f"{url} answers with {error.code} {error.reason}.{hint}") from error
         except urllib.error.URLError as error:
             raise ReaderError(f"{url} does not answer: {error.reason}. Is the server up, and the URL right?") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -106,3 +133,9 @@ class Web:
             return msgspec.json.decode(data, type=dict[str, object])
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ReaderError(f"{self.base}{path} does not answer with a JSON object: {error}.") from error
+
+
+def _kind_of(status: int) -> type[ReaderError]:
+    if status == http.client.NOT_FOUND:
+        return MissingError
+    return BrokenError if status >= http.client.INTERNAL_SERVER_ERROR else ReaderError

@@ -11,6 +11,7 @@ whoever makes the body says; this room only keeps the two apart.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
@@ -18,6 +19,8 @@ from typing import Protocol
 import msgspec
 import pydantic_core
 from pydantic_core import SchemaSerializer
+
+from otflow.records.sets import holds_set, order_sets
 
 __all__ = ["ATOMS", "OPAQUE", "REDACTED", "Body", "Redact"]
 
@@ -161,12 +164,19 @@ def _encode(live: object) -> bytes:
         # pydantic's isinstance() asks a metaclass, at a third of the price of all this
         serializer: SchemaSerializer | None = getattr(type(live), "__pydantic_serializer__", None)
         if serializer is not None:
-            return serializer.to_json(live, fallback=_describe, warnings=False)
-        return pydantic_core.to_json(
-            live, fallback=_describe, bytes_mode="base64", inf_nan_mode="strings", serialize_unknown=False
-        )
+            text = serializer.to_json(live, fallback=_describe, warnings=False)
+        else:
+            text = pydantic_core.to_json(
+                live, fallback=_describe, bytes_mode="base64", inf_nan_mode="strings", serialize_unknown=False
+            )
+        return _order(live, text) if b"[" in text and holds_set(live) else text
     except Exception:  # a user's serializer may raise anything; the run goes on, the body says what it was
         return msgspec.json.encode(_describe(live))
+
+
+def _order(live: object, text: bytes) -> bytes:
+    plain = order_sets(live, json.loads(text))
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _describe(value: object) -> dict[str, str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
+from otflow.records.clues import Gap, explain
 from otflow.records.codec import encode
 from otflow.records.emitted import begins
 from otflow.records.folding import brought_by, fold_state
-from otflow.records.history import Attempt, Event, Invocation, Run, read_runs
+from otflow.records.history import Attempt, Event, Invocation, Run, leave_open, read_runs
 from otflow.records.losses import find_losses, is_cut, prefer
 from otflow.records.record import (
     ContextWritten,
@@ -30,22 +30,6 @@ from otflow.records.record import (
 )
 
 __all__ = ["Execution", "Gap", "drop_superseded", "from_records", "settle"]
-
-_MAX_CLUES = 3  # sentences that are told about one gap
-
-
-class Gap(NamedTuple):
-    """Something that is missing.
-
-    Args:
-        first: the number of the first record that is missing, or is not whole.
-        last: the number of the last one; 0 if nobody knows.
-        reason: a sentence that tells what is missing, and why as far as that is known.
-    """
-
-    first: int
-    last: int
-    reason: str
 
 
 class Execution:
@@ -118,7 +102,7 @@ class Execution:
     def history(self) -> Run:
         """The run as a tree of invocations, attempts and events."""
         [run] = read_runs(self.records)
-        return run
+        return leave_open(run) if run.outcome == "paused" and self._top > self.records[-1].seq else run
 
     @property
     def steps(self) -> tuple[Invocation, ...]:
@@ -139,17 +123,18 @@ class Execution:
     def gaps(self) -> tuple[Gap, ...]:
         """What is missing of its records, in order; the last one may be open, with 0 for its last number."""
         numbers = [record.seq for record in self.records]
-        top = max([numbers[-1], self.last, *(clue.last for clue in self.clues)])
+        top = self._top
         before = numbers[0] - 1 if begins(self.records[0]) else 0  # where it took another run up, its own numbers begin
         pairs = zip((before, *numbers), (*numbers, top + 1), strict=True)
         holes = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
-        gaps = [Gap(first, last, self._explain(first, last)) for first, last in holes]
+        if not self._ended:
+            holes.append((top + 1, 0))
+        told = zip(holes, explain(self.clues, holes), strict=True)
+        gaps = [Gap(first, last, f"{self._name(first, last)} {text}".rstrip()) for (first, last), text in told]
         gaps += [
             Gap(seq, seq, f"There are different records with the number {seq}; which of them counts is not known.")
             for seq in self._doubted
         ]
-        if not self._ended:
-            gaps.append(Gap(top + 1, 0, self._explain_end(top)))
         return tuple(sorted(gaps))
 
     @cached_property
@@ -173,17 +158,18 @@ class Execution:
         """
         return fold_state(record for record in self.records if at is None or record.seq <= at)
 
-    def doubts(self, at: int | None = None) -> tuple[Gap, ...]:
+    def doubts(self, at: int | None = None, *, ever: bool = False) -> tuple[Gap, ...]:
         """Return what stands in the way of being sure about the state after a record.
 
         What was lost before the state as a whole was written, or went on with, no longer matters.
 
         Args:
             at: the number of the record; default None: the last one that there is.
+            ever: whether it is about all that the state has ever been, so that this matters too; default False.
         """
         end = self.records[-1].seq if at is None else at
         bearing = [record for record in self.records if record.seq <= end and _bears(record)]
-        base = max((record.seq for record in bearing if _sets_all(record)), default=0)
+        base = 0 if ever else max((record.seq for record in bearing if _sets_all(record)), default=0)
         numbers = {record.seq for record in bearing}
         lost = [loss for loss in self.losses if loss.first in numbers]
         found = [gap for gap in (*self.gaps, *lost) if gap.first <= end and not 0 < gap.last < base]
@@ -201,34 +187,28 @@ class Execution:
         if at < self.records[0].seq:
             raise ValueError(f"Run {self.run_id} has no record up to {at}: the first one is {self.records[0].seq}.")
         clues = [clue._replace(last=min(at, clue.last)) for clue in self.clues if clue.first <= at or not clue.last]
-        # without a last number: beyond `at` nothing is missing, it is left out
-        return Execution([record for record in self.records if record.seq <= at], clues, merged=True)
+        # beyond `at` nothing is missing, it is left out
+        known = [record for record in self.records if record.seq <= at]
+        return Execution(known, clues, min(at, self._top), merged=True)
 
     @property
     def _ended(self) -> bool:
         return any(isinstance(record, RunCompleted | RunFailed | RunCancelled | RunTimedOut) for record in self.records)
 
-    def _explain(self, first: int, last: int) -> str:
-        what = f"Record {first} is missing." if first == last else f"Records {first} to {last} are missing."
-        return " ".join([what, *self._tell(first, last)])
+    @cached_property
+    def _top(self) -> int:
+        """The number of the last record that has to exist."""
+        return max([self.records[-1].seq, self.last, *(clue.last for clue in self.clues)])
 
-    def _explain_end(self, top: int) -> str:
-        final = self.records[-1]
+    def _name(self, first: int, last: int) -> str:
+        if last:
+            return f"Record {first} is missing." if first == last else f"Records {first} to {last} are missing."
+        top, final = first - 1, self.records[-1]
         if isinstance(final, RunPaused) and final.seq == top:
-            what = (
+            return (
                 f"The run was paused by record {top} ({final.reason}); what came after that, if anything, is not here."
             )
-        else:
-            what = f"The end of the run is not here: nothing is known of what came after record {top}."
-        return " ".join([what, *self._tell(top + 1, 0)])
-
-    def _tell(self, first: int, last: int) -> list[str]:
-        """Choose what is known about missing records; a clue without a last number may be about any."""
-        found = [
-            clue.reason for clue in self.clues if not clue.last or (last and clue.first <= last and clue.last >= first)
-        ]
-        more = len(found) - _MAX_CLUES
-        return found[:_MAX_CLUES] + ([f"And {more} more such."] if more > 0 else [])
+        return f"The end of the run is not here: nothing is known of what came after record {top}."
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Execution):

@@ -12,7 +12,10 @@ import msgspec
 
 from otflow.records.record import ContextWritten, Record, RunResumed, RunStarted
 
-__all__ = ["apply", "brought_by", "fold_state"]
+__all__ = ["NOWHERE", "apply", "brought_by", "fold_state", "locate", "look_up"]
+
+NOWHERE = msgspec.UNSET
+"""What stands at a place that is not there."""
 
 
 class _Carried(msgspec.Struct):
@@ -75,6 +78,41 @@ def apply(state: dict[str, object], write: ContextWritten) -> dict[str, object]:
     else:
         _put(place, last, value)
     return state
+
+
+def locate(state: object, path: str) -> tuple[tuple[str, ...], int]:
+    """Return the way to a place of a state, with indexes from the end of a list counted from its begin.
+
+    Args:
+        state: the state, or a part of it.
+        path: keys, indexes and names with dots between them; empty for all of it.
+
+    Returns:
+        The way, and how much of it is sure: there is nothing where an index from the end should be counted.
+    """
+    way: list[str] = []
+    sure = -1
+    place: object = state
+    for segment in path.split(".") if path else ():
+        number = _index(place, segment) if isinstance(place, list) else None
+        if sure < 0 and not isinstance(place, dict | list) and segment[:1] == "-" and segment[1:].isdecimal():
+            sure = len(way)
+        way.append(segment if number is None or not isinstance(place, list) else str(number % len(place)))
+        place = _follow(place, segment) if isinstance(place, dict | list) else None
+    return tuple(way), len(way) if sure < 0 else sure
+
+
+def look_up(value: object, way: Iterable[str]) -> object:
+    """Return what stands at the end of a way; `NOWHERE` if nothing does."""
+    for segment in way:
+        if isinstance(value, dict):
+            value = value.get(segment, NOWHERE)
+        elif isinstance(value, list):
+            number = _index(value, segment)
+            value = NOWHERE if number is None else value[number]
+        else:
+            return NOWHERE
+    return value
 
 
 def _index(place: list[object], segment: str) -> int | None:

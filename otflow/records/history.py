@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeAlias, assert_never
 
 import msgspec
 
 from otflow.records.body import Body
 from otflow.records.codec import encode
-from otflow.records.emitted import begins, events_of, read_saved
+from otflow.records.deliveries import Event, make_aside, make_ready, make_received, make_sent, read_kept
+from otflow.records.emitted import begins, read_saved
+from otflow.records.holes import Holes
 from otflow.records.invocations import Attempt, Invocation, OfInvocation, Wait, read_invocation
 from otflow.records.record import (
     CheckpointTaken,
@@ -36,43 +39,27 @@ from otflow.records.record import (
     StreamWritten,
 )
 
-__all__ = ["Attempt", "Event", "Invocation", "Pause", "Run", "Summary", "Wait", "read_runs", "summarize"]
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of a run.
-
-    Args:
-        id: its number in the run; negative if an earlier run left it to this one.
-        type: its type key; empty if the record that brought it is missing, or is one of an earlier run.
-        body: its payload; None if that record is missing.
-        at: when it was emitted, in nanoseconds since the epoch; 0 if unknown.
-        source: the invocation that emitted it; 0 if it came from outside, or if that is unknown.
-        target: the only step that was to get it; empty if it was for all.
-        outside: whether it came from outside.
-        aside: whether a step made it only to put it aside, so that it was never delivered.
-        held: whether it was kept back for the caller of a stepwise run, or until it was saved.
-        released: when it was sent on its way after that; 0 if never.
-        takers: the invocations that worked on it.
-        answered: the waits that it ended.
-    """
-
-    id: int
-    type: str = ""
-    body: Body | None = None
-    at: int = 0
-    source: int = 0
-    target: str = ""
-    outside: bool = False
-    aside: bool = False
-    held: bool = False
-    released: int = 0
-    takers: tuple[int, ...] = ()
-    answered: tuple[int, ...] = ()
+__all__ = [
+    "Attempt",
+    "Event",
+    "Invocation",
+    "Pause",
+    "Run",
+    "Summary",
+    "Wait",
+    "leave_open",
+    "read_runs",
+    "summarize",
+    "tell_astray",
+]
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """A time in which nothing executed; `ended` is 0 if it goes on."""
+    """A time in which nothing executed.
+
+    `ended` is 0 if it goes on. Where records are missing in which it may have ended, it is the time of the last one
+    before these.
+    """
 
     reason: str
     started: int
@@ -100,6 +87,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         written, streamed: what came from outside its steps.
         gaps: the first and the last number of each stretch of missing records.
         faults: what is missing or does not fit together, one sentence each.
+        astray: the number of the first record that has an earlier time than the one before it, so that the times of
+            the run do not tell how long anything took; 0 if there is none.
     """
 
     id: str
@@ -121,6 +110,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     streamed: tuple[StreamWritten, ...]
     gaps: tuple[tuple[int, int], ...]
     faults: tuple[str, ...]
+    astray: int = 0
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from its first record to its last; 0 if its times cannot tell."""
+        return 0 if self.astray else self.ended - self.started
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,8 +140,31 @@ def summarize(run: Run) -> Summary:
         retries=sum(attempt.number > 1 for attempt in attempts),
         events=len(run.events),
         writes=len(run.written) + sum(len(attempt.written) for attempt in attempts),
-        duration=run.ended - run.started,
+        duration=run.duration,
     )
+
+
+def tell_astray(run: Run) -> str:
+    """Say in a sentence why the times of a run do not tell how long anything took.
+
+    Args:
+        run: a run of which `astray` is not 0.
+    """
+    return (
+        f"Record {run.astray} tells an earlier time than the record before it: the clocks of who wrote them differ, so "
+        "nobody knows how long anything took."
+    )
+
+
+def leave_open(run: Run) -> Run:
+    """Return a paused run as one that may have gone on since, because records after the pause are missing.
+
+    Args:
+        run: the run, of which the pause is the last thing that is known.
+    """
+    *before, last = run.pauses
+    pauses = (*before, msgspec.structs.replace(last, ended=run.ended))
+    return msgspec.structs.replace(run, outcome="open", reason="", pauses=pauses)
 
 
 def read_runs(records: Iterable[Record]) -> tuple[Run, ...]:
@@ -176,17 +194,22 @@ class _Sorted(msgspec.Struct):
     pauses: list[Pause] = []
     checkpoints: list[CheckpointTaken] = []
     received: list[EventReceived] = []
-    released: dict[int, int] = {}
-    restored: int = 0
+    released: dict[int, EventReleased] = {}
+    restored: list[RunResumed] = []
     saved: Body | None = None
+    last: int = 0
+    at: int = 0
 
 
 def _read_run(name: str, records: list[Record]) -> Run:
     ordered, faults = _order(records)
     found = _sort(ordered)
-    invocations = {id: read_invocation(id, found.of[id]) for id in sorted(found.of)}
+    turns = [each.seq for each in found.restored]
+    invocations = {id: read_invocation(id, found.of[id], turns) for id in sorted(found.of)}
     events = _read_events(found, invocations)
-    invocations = {id: _make_ready(each, events, found.restored) for id, each in invocations.items()}
+    gaps = _find_gaps(ordered)
+    holes = Holes(gaps)
+    invocations = {id: make_ready(each, events, found.restored, holes) for id, each in invocations.items()}
     started, end = found.started, found.end
     workflow = started.workflow if started is not None else read_saved(found.saved).workflow if found.saved else ""
     outcome, reason = _read_outcome(found)
@@ -208,8 +231,9 @@ def _read_run(name: str, records: list[Record]) -> Run:
         checkpoints=tuple(found.checkpoints),
         written=tuple(each for each in found.outside if isinstance(each, ContextWritten)),
         streamed=tuple(each for each in found.outside if isinstance(each, StreamWritten)),
-        gaps=_find_gaps(ordered),
+        gaps=gaps,
         faults=(*faults, *_find_faults(invocations, events)),
+        astray=next((late.seq for early, late in pairwise(ordered) if late.at < early.at), 0),
     )
 
 
@@ -229,6 +253,9 @@ def _order(records: list[Record]) -> tuple[list[Record], list[str]]:
 def _sort(records: Sequence[Record]) -> _Sorted:
     found = _Sorted(defaultdict(list))
     for record in records:
+        if found.paused is not None and record.seq > found.last + 1:
+            found.pauses[-1], found.paused = msgspec.structs.replace(found.pauses[-1], ended=found.at), None
+        found.last, found.at = record.seq, record.at
         match record:
             case RunStarted():
                 found.started = record
@@ -239,7 +266,7 @@ def _sort(records: Sequence[Record]) -> _Sorted:
             case EventReceived():
                 found.received.append(record)
             case EventReleased():
-                found.released[record.event] = record.at
+                found.released[record.event] = record
             case CheckpointTaken():
                 found.checkpoints.append(record)
             case ContextWritten(invocation=0) | StreamWritten(invocation=0):
@@ -259,7 +286,7 @@ def _note_pause(found: _Sorted, record: RunPaused | RunResumed) -> None:
                 found.pauses[-1] = msgspec.structs.replace(found.pauses[-1], ended=record.at)
             found.paused = None
             if record.snapshot is not None:
-                found.restored = record.at
+                found.restored.append(record)
                 found.saved = record.snapshot
         case _:
             assert_never(record)
@@ -292,70 +319,19 @@ def _read_events(found: _Sorted, invocations: Mapping[int, Invocation]) -> dict[
             for wait in attempt.waits:
                 answered[wait.event].append(wait.id)
             named.update(id for collected in attempt.collected for id in collected.events)
-    known = _read_kept(found.saved, found.released) if found.saved is not None else {}
-    known |= {event.seq: _outside(event) for event in found.received}
+    known = read_kept(found.saved, found.released) if found.saved is not None else {}
+    known |= {event.seq: make_received(event) for event in found.received}
     for records in found.of.values():
         for record in records:
             if isinstance(record, EventSent):
-                known[record.seq] = _sent(record, found.released.get(record.seq, 0))
+                known[record.seq] = make_sent(record, found.released.get(record.seq))
             elif isinstance(record, EventBuffered) and record.body is not None:
-                known[record.seq] = _aside(record)
+                known[record.seq] = make_aside(record)
     events = {}
     for id in sorted({*known, *takers, *answered, *named} - {0}):
         taken, ended = tuple(takers[id]), tuple(answered[id])
         events[id] = msgspec.structs.replace(known.get(id) or Event(id=id), takers=taken, answered=ended)
     return events
-
-
-def _read_kept(snapshot: Body, released: Mapping[int, int]) -> dict[int, Event]:
-    """Read the events that the run went on with; those of an earlier run of the context are known by name only."""
-    known: dict[int, Event] = {}
-    for record in events_of(read_saved(snapshot)):
-        match record:
-            case EventReceived():
-                known[record.seq] = _outside(record)
-            case EventSent():
-                known[record.seq] = _sent(record, released.get(record.seq, 0))
-            case EventBuffered():
-                known[record.seq] = _aside(record)
-            case _:
-                assert_never(record)
-    return {id: event for id, event in known.items() if id > 0}
-
-
-def _aside(record: EventBuffered) -> Event:
-    id, type, body, at = record.seq, record.type, record.body, record.at
-    return Event(id=id, type=type, body=body, at=at, source=record.invocation, aside=True)
-
-
-def _outside(record: EventReceived) -> Event:
-    return Event(id=record.seq, type=record.type, body=record.body, at=record.at, target=record.target, outside=True)
-
-
-def _sent(record: EventSent, released: int) -> Event:
-    return Event(
-        id=record.seq,
-        type=record.type,
-        body=record.body,
-        at=record.at,
-        source=record.invocation,
-        target=record.target,
-        held=record.held,
-        released=released,
-    )
-
-
-def _make_ready(invocation: Invocation, events: Mapping[int, Event], restored: int) -> Invocation:
-    """Say of the attempts that no retry delay preceded when they could have begun."""
-    event = events.get(invocation.event)
-    at = max(event.at, event.released) if event is not None else 0
-    attempts = []
-    for attempt in invocation.attempts:
-        ready = attempt.ready or at
-        if restored and restored <= attempt.started:  # before that, nobody was there to begin it
-            ready = max(ready, restored)
-        attempts.append(msgspec.structs.replace(attempt, ready=ready))
-    return msgspec.structs.replace(invocation, attempts=tuple(attempts))
 
 
 def _find_gaps(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:

@@ -6,6 +6,7 @@ invocation at a time: which events there are in a run, and who took them, is kno
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from typing import TypeAlias, assert_never
 
@@ -60,7 +61,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         number: which try it is, from 1; 0 if unknown.
-        ready: when it could have begun, had a worker been free.
+        first, last: the numbers of the records of its start and of its end; 0 likewise.
+        readied: the number of the record that made it ready; 0 likewise.
+        ready: when it could have begun, had a worker been free; 0 also if it may have been made ready by a record that
+            is missing.
         started: when it began.
         ended: when it returned or raised.
         outcome: "completed", "failed", or "open" if neither is recorded.
@@ -72,9 +76,13 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         kept: what it put aside.
         collected: its complete collections.
         waits: what it waited for.
+        torn: whether records between its start and its end are missing, which may be of it.
     """
 
     number: int
+    first: int = 0
+    last: int = 0
+    readied: int = 0
     ready: int = 0
     started: int = 0
     ended: int = 0
@@ -87,6 +95,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[EventBuffered, ...] = ()
     collected: tuple[EventsCollected, ...] = ()
     waits: tuple[Wait, ...] = ()
+    torn: bool = False
+
+    @property
+    def unclear(self) -> bool:
+        """Whether nobody knows how long it stood still: of a wait the begin or the end may be missing."""
+        return self.torn and not all(wait.started and wait.ended for wait in self.waits)
 
     @property
     def queued(self) -> int:
@@ -98,8 +112,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         """Nanoseconds for which it stood still until an event came; waits at the same time count once."""
         total = until = 0
         for wait in sorted(self.waits, key=lambda wait: wait.started):
-            end = wait.ended or self.ended
-            if wait.started:
+            end = wait.ended or (0 if self.unclear else self.ended)
+            if wait.started and end:
                 total += max(0, end - max(wait.started, until))
                 until = max(until, end)
         return total
@@ -107,7 +121,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def worked(self) -> int:
         """Nanoseconds from its start to its end, without those in which it stood still; 0 if unknown."""
-        return max(0, self.ended - self.started - self.stood) if self.started and self.ended else 0
+        known = self.started and self.ended and not self.unclear
+        return max(0, self.ended - self.started - self.stood) if known else 0
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,19 +152,26 @@ class _Try(msgspec.Struct):
     rest: list[_Rest] = []
 
 
-def read_invocation(id: int, records: Sequence[OfInvocation]) -> Invocation:
+def read_invocation(id: int, records: Sequence[OfInvocation], turns: Sequence[int] = ()) -> Invocation:
     """Build an invocation from the records that name it.
 
-    A record that does not say to which attempt it belongs is taken for one of the attempt before it.
+    A record that does not say to which attempt it belongs is taken for one of the attempt before it, unless that one
+    had failed by then.
 
     Args:
         id: the number of the invocation.
         records: the records, sorted by number.
+        turns: the numbers of the records with which the run went on from saved data: no attempt outlives one. Default
+            none.
     """
     tries: list[_Try] = []
     scheduled: dict[int, RetryScheduled] = {}
-    queued: dict[int, int] = {}
+    queued: dict[int, RetryQueued] = {}
+    lives = 0
     for record in records:
+        before, lives = lives, bisect(turns, record.seq)
+        if lives > before and tries and not isinstance(record, StepStarted | RetryScheduled | RetryQueued):
+            tries.append(_Try())
         match record:
             case StepStarted(attempt=number):
                 tries.append(_Try(number, record))
@@ -159,14 +181,14 @@ def read_invocation(id: int, records: Sequence[OfInvocation]) -> Invocation:
                 tries[-1].number, tries[-1].ended = number, record
             case RetryScheduled(attempt=number):
                 scheduled[number] = record
-            case RetryQueued(attempt=number, at=at):
-                queued[number] = at
+            case RetryQueued(attempt=number):
+                queued[number] = record
             case _:
-                if not tries:
+                if not tries or _has_failed(tries[-1], record):
                     tries.append(_Try())
                 tries[-1].rest.append(record)
     started = next((each.started for each in tries if each.started is not None), None)
-    attempts = [_read_attempt(each, scheduled.get(each.number), queued.get(each.number, 0)) for each in tries]
+    attempts = [_read_attempt(each, scheduled.get(each.number), queued.get(each.number)) for each in tries]
     open_retry = scheduled.get(max(scheduled, default=0))
     if open_retry is not None and any(each.number >= open_retry.attempt for each in tries):
         open_retry = None
@@ -179,13 +201,22 @@ def read_invocation(id: int, records: Sequence[OfInvocation]) -> Invocation:
     )
 
 
-def _read_attempt(found: _Try, retry: RetryScheduled | None, queued: int) -> Attempt:
+def _has_failed(found: _Try, record: _Rest) -> bool:
+    """Tell whether an attempt had failed before a record: of its own is only what it sent to an error handler then."""
+    ended = found.ended
+    return isinstance(ended, StepFailed) and not (isinstance(record, EventSent) and record.seq == ended.seq + 1)
+
+
+def _read_attempt(found: _Try, retry: RetryScheduled | None, queued: RetryQueued | None) -> Attempt:
     started, ended = found.started, found.ended
     rest = found.rest
-    ready = queued or (retry.due if retry is not None else 0)
+    readied = queued or retry
     return Attempt(
         number=found.number,
-        ready=ready,
+        first=started.seq if started is not None else 0,
+        last=ended.seq if ended is not None else 0,
+        readied=readied.seq if readied is not None else 0,
+        ready=readied.due if isinstance(readied, RetryScheduled) else readied.at if readied is not None else 0,
         started=started.at if started is not None else 0,
         ended=ended.at if ended is not None else 0,
         outcome=_OUTCOMES[type(ended)],

@@ -26,6 +26,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         a, b: the record in the first and in the second run; 0 where there is none.
         path: where in a payload or in the state.
         left, right: the values there as JSON, of a long one the beginning; empty where there is none.
+        proven: whether it is a difference whatever stands in the records that are missing.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     left: str = ""
     right: str = ""
+    proven: bool = True
 
 
 def name_kind(key: str) -> str:

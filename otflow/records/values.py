@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
 
 
 def compare(left: Body | None, right: Body | None, ignore: Collection[str] = ()) -> Comparison:
-    """Find the first place at which two payloads differ.
+    """Find the first place at which two payloads differ, as JSON tells values apart: 1 is 1.0, and not true.
 
     Args:
         left: the payload of the first run; None where there is none.
@@ -84,12 +84,10 @@ def _read(body: Body | None) -> object:
 
 
 def _walk(left: object, right: object, ignore: Collection[str]) -> Iterator[tuple[str, object, object]]:
-    """Give the places at which two values are not equal, as deep as both have the same shape, in order."""
+    """Give the places at which two values are not equal or not whole, as deep as both have the same shape, in order."""
     places = [("", left, right)]
     while places:
         path, one, other = places.pop()
-        if one == other:
-            continue
         if path and (path in ignore or path.rpartition(".")[2] in ignore):
             continue
         if isinstance(one, dict) and isinstance(other, dict) and not (_mark_of(one) or _mark_of(other)):
@@ -99,9 +97,15 @@ def _walk(left: object, right: object, ignore: Collection[str]) -> Iterator[tupl
             longer = range(max(len(one), len(other)))
             below = [(_join(path, n), _item(one, n), _item(other, n)) for n in longer]
         else:
-            yield path, one, other
+            if not _is_same(one, other) or (_mark_of(one) and not (isinstance(one, dict) and REF in one)):
+                yield path, one, other
             continue
         places += reversed(below)
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Tell whether two values are the same in JSON: 1 is 1.0, but not true."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _join(path: str, key: object) -> str:

@@ -6,7 +6,7 @@ may have something to hide is walked through. Whatever goes wrong on the way hid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 import pydantic_core
@@ -134,10 +134,24 @@ class Redactor:
             values = list(self._recent)
             if body is not None:
                 values += _hidden_by(body)
-            longest_first = dict.fromkeys(sorted(values, key=len, reverse=True))
-            return scrub_ends(text, lambda part: scrub(scrub_values(part, longest_first), self._words))
+            return scrub_ends(text, lambda part: self._scrub(part, values))
         except Exception:  # as above
             return REDACTED
+
+    def value(self, text: str) -> str:
+        """Return what may be told of a text in a payload where somebody looks at it: all but what `text` hides too.
+
+        Args:
+            text: the text, of any length.
+        """
+        try:
+            return self._scrub(text, self._recent)
+        except Exception:  # as above
+            return REDACTED
+
+    def _scrub(self, text: str, values: Iterable[str]) -> str:
+        longest_first = dict.fromkeys(sorted(values, key=len, reverse=True))
+        return scrub(scrub_values(text, longest_first), self._words)
 
     def _remember(self, texts: list[str]) -> None:
         for text in texts:

@@ -117,14 +117,18 @@ class Walk:
             return dict(zip(value, live.values(), strict=True))
         return {}
 
-    def _show_items(self, value: list[object], live: object, path: str) -> list[object]:
-        fits = isinstance(live, Sequence | set | frozenset) and len(live) == len(value)
-        beside: Iterable[object] = live if fits else [UNKNOWN] * len(value)  # type: ignore[assignment]  # as was tested
+    def _show_items(self, value: list[object], live: object, path: str) -> object:
+        is_set = isinstance(live, set | frozenset)
+        beside = list(live) if isinstance(live, Sequence | set | frozenset) else []
+        if len(beside) != len(value) or (is_set and len(set(map(type, beside))) > 1):
+            # the JSON has an order that a set does not have, so an item is known by its class at most
+            beside = [UNKNOWN] * len(value)
         start = f"{path}." if path else ""
-        return [
+        told: list[object] = [
             self.show(part, other, f"{start}{place}")
             for place, (part, other) in enumerate(zip(value, beside, strict=True))
         ]
+        return self._search(told, live) if is_set else told
 
     def _scrub(self, value: object) -> object:
         """Hide what stands in texts that describe an object or an error."""

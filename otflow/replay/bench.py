@@ -19,7 +19,7 @@ from otflow.context.context import Context
 from otflow.context.current import CURRENT
 from otflow.context.state_store import DELETED, DictState, apply_write, make_state
 from otflow.errors import ContextStateError, WorkflowStepDoesNotExistError, WorkflowValidationError
-from otflow.events import Event
+from otflow.events import Event, read_event
 from otflow.records.body import Body
 from otflow.replay.workflows import Replayable
 
@@ -147,7 +147,7 @@ def tell(event: object) -> Event:
     if body.opaque:
         return event
     try:
-        return type(event).model_validate_json(body.whole)
+        return read_event(type(event), body.whole)
     except ValidationError:  # it says less in JSON than it takes
         return event
 

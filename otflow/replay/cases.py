@@ -14,12 +14,13 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from otflow.core.snapshot import read_saved
 from otflow.errors import ContextSerdeError
 from otflow.records.body import OPAQUE, Body
 from otflow.records.execution import Execution
 from otflow.records.history import Attempt, Event, Invocation
-from otflow.records.losses import find_losses
-from otflow.records.record import ContextWritten, EventSent, Record, StepCompleted, StepStarted
+from otflow.records.losses import find_losses, is_cut
+from otflow.records.record import ContextWritten, EventSent, Record, RunResumed, StepCompleted, StepStarted
 from otflow.replay.constructors import Names, UnwritableError, write_event, write_model
 from otflow.replay.states import StateFold
 from otflow.replay.template import Group, Part, Text, write_plain
@@ -29,7 +30,10 @@ __all__ = ["Case", "LeftOut", "find_cases"]
 
 
 class Case(NamedTuple):
-    """One call of a step: what it gets, and what is expected of it, by the names of arguments and of attributes."""
+    """One call of a step: what it gets, and what is expected of it, by the names of arguments and of attributes.
+
+    `nothing` has the attributes of which nothing is expected, and `notes` what a reader has to know.
+    """
 
     step: str
     invocation: int
@@ -38,6 +42,7 @@ class Case(NamedTuple):
     event: Text
     given: dict[str, Text]
     expected: dict[str, Text]
+    nothing: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -62,10 +67,15 @@ def find_cases(execution: Execution, steps: Steps, state_type: type, names: Name
         names: the names that the source of the test knows; those that are needed are added.
     """
     desk = _Desk(execution, names)
-    last = {each.id: each.attempts[-1].number for each in execution.steps}
+    last = {record.invocation: record.seq for record in execution.records if isinstance(record, StepStarted)}
+    number = {each.id: each.attempts[-1].number for each in execution.steps}
     fold = StateFold(state_type)
     for record in execution.records:
-        if isinstance(record, StepStarted) and last.get(record.invocation) == record.attempt:
+        if (
+            isinstance(record, StepStarted)
+            and last[record.invocation] == record.seq
+            and number.get(record.invocation) == record.attempt
+        ):
             invocation = execution.history.invocations[record.invocation]
             try:
                 yield desk.make(invocation, invocation.attempts[-1], record, steps.get(record.step), fold)
@@ -88,9 +98,15 @@ class _Desk:
         self.writes = [record for record in execution.records if isinstance(record, ContextWritten)]
         self.numbers = [record.seq for record in self.writes]
         self.ends: defaultdict[int, int] = defaultdict(int)
+        self.begun: set[tuple[int, int]] = set()  # attempts of which a part was done before the run was taken up
         for record in execution.records:
-            if isinstance(record, StepCompleted):
-                self.ends[record.invocation] = record.seq
+            match record:
+                case StepCompleted():
+                    self.ends[record.invocation] = record.seq
+                case RunResumed(snapshot=Body() as snapshot) if is_cut(snapshot) < 0:
+                    self.begun |= {(each.id, each.attempt) for each in read_saved(snapshot).queued}
+                case _:
+                    pass
 
     def make(
         self, invocation: Invocation, attempt: Attempt, start: StepStarted, config: StepConfig | None, fold: StateFold
@@ -108,6 +124,9 @@ class _Desk:
         given |= self.write_given(invocation, attempt)
         resources = [*(each.name for each in config.resources), *(each.name for each in config.services)]
         notes = [f"It gets these from the workflow, as they are: {', '.join(resources)}."] if resources else []
+        again = self.is_taken_up(invocation, attempt)
+        notes += ["It was interrupted, and what it had sent before is not recorded again, so that is left out."] * again
+        expected, nothing = self.write_expected(attempt, end, again=again)
         return Case(
             step=invocation.step,
             invocation=invocation.id,
@@ -115,7 +134,8 @@ class _Desk:
             takes=event.type.rpartition(":")[2] if event is not None else "",
             event=text,
             given=given,
-            expected=self.write_expected(attempt, end),
+            expected=expected,
+            nothing=nothing,
             notes=tuple(notes),
         )
 
@@ -132,6 +152,11 @@ class _Desk:
             if gap.first <= last + 1 and (gap.last or last) >= start.seq:
                 raise UnwritableError(f"not all of it is recorded: {gap.reason}")
         return end
+
+    def is_taken_up(self, invocation: Invocation, attempt: Attempt) -> bool:
+        """Tell whether an attempt had begun before, in a process that ended or in a run that it was forked from."""
+        before = any(tried.number == attempt.number for tried in invocation.attempts[:-1])
+        return before or (invocation.id, attempt.number) in self.begun
 
     def check_state(self, invocation: Invocation, start: int, end: int, fold: StateFold) -> None:
         """Make sure that what the step saw of the state is known."""
@@ -177,23 +202,23 @@ class _Desk:
             given["attempt"] = str(attempt.number)
         return given
 
-    def write_expected(self, attempt: Attempt, end: int) -> dict[str, Text]:
+    def write_expected(self, attempt: Attempt, end: int, *, again: bool) -> tuple[dict[str, Text], tuple[str, ...]]:
         records = [record for seq in attempt.sent if isinstance(record := self.by_seq.get(seq), EventSent)]
         sent = [record for record in records if not record.returned]
         expected: dict[str, Text] = {"returned": self.write_all([each.seq for each in records if each.returned])}
-        if sent:
+        if sent and not again:
             expected["sent"] = self.write_all([each.seq for each in sent])
-        if any(each.target for each in sent):
             expected["targets"] = write_plain([each.target or None for each in sent])
         # a question that a step returns goes to the stream by itself, after it
         streamed = [each for each in attempt.streamed if each.seq < end]
-        if streamed:
+        if streamed and not again:
             texts = [write_event(each.type, each.body, self.names) for each in streamed]
             expected["streamed"] = Group("[", tuple(map(Part, texts)), "]")
         if attempt.written:
             parts = tuple(Part(self.write_write(each)) for each in attempt.written)
             expected["written"] = Group("[", parts, "]")
-        return expected
+        asserted = ("written",) if again else ("sent", "streamed", "written")
+        return expected, tuple(name for name in asserted if name not in expected)
 
     def write_write(self, record: ContextWritten) -> Text:
         self.check(record)

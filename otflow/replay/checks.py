@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from otflow.core.state import RunState
+from otflow.events import read_event
 from otflow.records.losses import find_losses
 from otflow.records.record import (
     EventBuffered,
@@ -110,7 +111,7 @@ class Checks:
             self._notes.append(f"Not judged: {lost}")
             return None
         try:
-            kind.model_validate_json(record.body.whole)
+            read_event(kind, record.body.whole)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, it['loc'])) or 'it'}: {it['msg']}" for it in error.errors()[:3])
             text = f"The payload of event {record.seq} is no valid {name_type(key)} any more: {faults}."

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from otflow.context.class_names import find_class
 from otflow.drawing.line import measure
 from otflow.errors import ContextSerdeError, OtflowError, UnreconstructedException
-from otflow.events import Event, StepFailedEvent
+from otflow.events import Event, StepFailedEvent, read_event
 from otflow.records.body import Body
 from otflow.records.values import find_losses
 from otflow.replay.template import WIDTH, Group, Part, Text, call, is_name, quote, write_plain
@@ -139,7 +140,7 @@ def write_event(key: str, body: Body | None, names: Names) -> Text:
     if not issubclass(kind, Event):
         raise UnwritableError(f"{key} is no event")
     try:
-        model = kind.model_validate_json(body.json)
+        model = read_event(kind, body.json)
     except ValidationError as error:
         raise UnwritableError(
             f"today's {short} does not accept what is recorded ({error.errors()[0]['msg']})"
@@ -205,9 +206,8 @@ def _write_fields(model: BaseModel, plain: dict[str, Any], names: Names) -> tupl
         value = getattr(model, name)
         # what a record says of a default is not worth a reader's time
         if name in model.model_fields_set and not (type(value) is type(field.default) and value == field.default):
-            alias = field.validation_alias or field.alias
             told = plain.get(name, plain.get(field.serialization_alias or name))
-            given[alias if isinstance(alias, str) else name] = _write(value, told, names)
+            given[_name_input(name, field)] = _write(value, told, names)
     for name, value in (model.__pydantic_extra__ or {}).items():
         given[name] = _write(value, plain.get(name), names)
     made = kind(**{name: value for name, (_, value) in given.items()})
@@ -217,6 +217,13 @@ def _write_fields(model: BaseModel, plain: dict[str, Any], names: Names) -> tupl
         rest = Group("{", tuple(Part(given[name][0], f"{quote(name)}: ") for name in odd), "}")
         parts.append(Part(rest, "**"))
     return call(names.of(kind), *parts), made
+
+
+def _name_input(name: str, field: FieldInfo) -> str:
+    """Return the word by which a constructor takes a field."""
+    alias = field.validation_alias or field.alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return next((each for each in choices if isinstance(each, str)), name)
 
 
 def _write_exception(error: Exception, names: Names) -> tuple[Text, object]:

@@ -6,7 +6,7 @@ needed to go on and is not whole there makes it fail with the reason. What was r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -24,9 +24,10 @@ from otflow.events import Event
 from otflow.records.body import Body
 from otflow.records.identity import Whereabouts
 from otflow.records.losses import find_losses, is_cut
-from otflow.records.record import EventReceived, EventReleased, EventSent, Record, RunResumed, RunStarted
+from otflow.records.record import About, EventReceived, EventReleased, EventSent, Record, RunResumed, RunStarted
 from otflow.records.trace import RunTrace
 from otflow.replay.positions import Changed, find_position
+from otflow.replay.questions import find_lost, find_questions
 from otflow.replay.rebuild import MisfitError, rebuild, recall
 from otflow.replay.states import fold_state
 from otflow.replay.workflows import Recorded, Replayable
@@ -67,6 +68,7 @@ def make_data(
     state: Mapping[str, object] | BaseModel | None = None,
     *,
     forked: bool = False,
+    about: Callable[[About | None], About | None] | None = None,
     serializer: BaseSerializer | None = None,
 ) -> dict[str, Any]:
     """Make the saved data of a context, as `Context.to_dict()` gives it.
@@ -78,6 +80,7 @@ def make_data(
         event: as for `make_context`.
         state: as for `make_context`.
         forked: whether another run goes on from it, in a trace of its own; default False.
+        about: makes what it belongs to of what the run belonged to; default None: the same.
         serializer: how the state is written; default `JsonSerializer()`.
 
     Raises:
@@ -89,10 +92,14 @@ def make_data(
     run = rebuild(position.records, workflow.blueprint, skipped=position.skipped)
     counted = [record for record in records if record.seq <= position.at]
     recall(run, counted)
-    saved = save(run, locate(counted, forked=forked))
+    if about is not None:
+        run.about = about(run.about)
+    told = [record for record in execution.records if not records or record.seq < records[0].seq]
+    questions = find_questions(run, (*told, *position.records))
+    saved = save(run, locate(counted, forked=forked), questions)
     _require_whole(read_saved(saved), run, counted)
     store = InMemoryStateStore(_make_state(counted, workflow, state)).to_dict(serializer or JsonSerializer())
-    return pack_context(store, run=saved, leftovers=None, stream=())
+    return pack_context(store, run=saved, leftovers=None, stream=[(each.type, each.body) for each in questions])
 
 
 def locate(records: Sequence[Record], *, forked: bool = False) -> Whereabouts | None:
@@ -176,7 +183,7 @@ def _change(record: Record, event: Event, workflow: Replayable) -> Changed:
 
 def _require_whole(saved: SavedRun, run: RunState, counted: Iterable[Record]) -> None:
     """Refuse to go on without a payload that the steps would get."""
-    faults = [text for event in saved.events for _, text in find_losses(event)]
+    faults = [text for event in saved.events for _, text in find_losses(event)] + find_lost(saved.asked)
     # events that an earlier run left are in there too
     faults += [
         text
@@ -186,7 +193,7 @@ def _require_whole(saved: SavedRun, run: RunState, counted: Iterable[Record]) ->
     ]
     if faults:
         raise MisfitError(
-            f"Run {run.run} cannot go on behind record {run.seq}, because events that its steps still need are not "
+            f"Run {run.run} cannot go on behind record {run.seq}, because events that are still needed are not "
             f"whole: {' '.join(faults)} Read the run from where it is whole (a journal, a payload store), go on from "
             "another record, or from the one that brought the event with event=... in its place.",
             run.run,

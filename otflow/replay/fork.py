@@ -17,6 +17,7 @@ from otflow.events import Event
 from otflow.handler import WorkflowHandler
 from otflow.replay.contexts import make_data
 from otflow.replay.workflows import Recorded, Runnable
+from otflow.tagging import add_about
 
 __all__ = ["fork"]
 
@@ -36,6 +37,9 @@ def fork(
     input led to counts as the end of that: a step that has returned has also sent what it returned. At the end of a
     run the new one stands before it: a failed step is tried again, with the attempts it had left then.
 
+    What the old run asked and nobody had answered stands in the stream of the new one again. The new one belongs to the
+    session, the user and the tags of the old one; `tagged` around this call adds to them or names others.
+
     Args:
         execution: the old run, from any reader.
         workflow: the workflow that is to go on with it.
@@ -54,6 +58,6 @@ def fork(
         WorkflowValidationError: record `at` brought no event that could be changed.
         WorkflowRuntimeError: there is no running event loop.
     """
-    data = make_data(execution, workflow, at, event, state, forked=True)
+    data = make_data(execution, workflow, at, event, state, forked=True, about=add_about)
     context: Context[Any] = Context.from_dict(workflow, data)
     return workflow.run(ctx=context, run_id=run_id or uuid.uuid4().hex)

@@ -29,6 +29,7 @@ from otflow.records.record import (
     StepFailed,
     StreamWritten,
     WaitEnded,
+    WaitStarted,
 )
 
 __all__ = ["Changed", "Position", "find_position"]
@@ -109,6 +110,8 @@ def _belongs(kept: list[Record], record: Record) -> bool:
             return isinstance(last, StepFailed) and last.invocation == id
         case WaitEnded(event=event):
             return event != 0
+        case StreamWritten(seq=seq) if isinstance(last, WaitStarted):
+            return last.asked and last.seq == seq - 1
         case StreamWritten(invocation=id, type=kind):
             return isinstance(last, EventSent) and last.returned and (last.invocation, last.type) == (id, kind)
         case EventReleased():

@@ -7,45 +7,52 @@ run is this process's own from before the first look at its records until it end
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import BaseModel
 
 from otflow.context.context import Context
 from otflow.context.saved import pack_context
 from otflow.context.serializers import BaseSerializer, JsonSerializer
-from otflow.context.state_store import InMemoryStateStore
+from otflow.context.state_store import InMemoryStateStore, make_state
 from otflow.core.snapshot import read_saved, save
 from otflow.core.state import RunState
 from otflow.dispatcher import Dispatcher
-from otflow.errors import WorkflowConfigurationError
+from otflow.errors import ContextSerdeError, WorkflowConfigurationError
 from otflow.handler import WorkflowHandler
-from otflow.journal.book import find_id, find_run
-from otflow.journal.database import settle_path
-from otflow.journal.faults import JournalError, translated
+from otflow.journal.database import require_journal, settle_path
+from otflow.journal.faults import JournalError
 from otflow.journal.journal import Journal
 from otflow.journal.precise import LOST
-from otflow.journal.source import NotedRecord, read_records
+from otflow.journal.source import NotedRecord
+from otflow.launch import Launch
 from otflow.records.body import Body
 from otflow.records.losses import find_losses
 from otflow.records.record import (
     ContextWritten,
-    EventSent,
     Record,
     RunCancelled,
+    RunCompleted,
+    RunFailed,
     RunPaused,
     RunResumed,
+    RunTimedOut,
     StreamWritten,
     WaitEnded,
     WaitStarted,
 )
 from otflow.replay.contexts import locate
+from otflow.replay.ended import show_ended
+from otflow.replay.kin import Kin
+from otflow.replay.letters import ReadLetter, deliver, read_letters
+from otflow.replay.nursery import Nursery
+from otflow.replay.questions import find_lost, find_questions
 from otflow.replay.rebuild import MisfitError, rebuild, recall
 from otflow.replay.states import StateFold
+from otflow.replay.streamed import find_told
 from otflow.replay.workflows import Replayable, Runnable
 
 __all__ = ["JournalPlace", "find_journal", "resume"]
@@ -72,40 +79,84 @@ def resume(workflow: Runnable, run_id: str, journal: JournalPlace | None, dispat
         MisfitError: the workflow no longer fits its records, or a payload that it needs is not whole.
     """
     book, attached = find_journal(journal, dispatcher)
+    last: list[Callable[[], object]] = [book.close] if not attached and book is not journal else []
     ends: list[Callable[[], object]] = []
-    if not attached and book is not journal:
-        ends.append(book.close)
     try:
-        handler = _go_on(book, run_id, workflow, dispatcher, ends, attached=attached)
+        id = book.find(run_id)
+        kin = None if attached else Kin(book, id)
+        context, letters = _take_up(_Home(book, dispatcher, kin), id, workflow, Context(workflow), ends)
+        if kin is not None:
+            last.append(kin.attach(dispatcher))
+        handler = workflow.run(ctx=context, run_id=id)
+        deliver(book, handler, letters)
+    except BaseException:  # whatever it was, others may try
+        _end([*last, *ends])
+        raise
+
+    def end(_: object) -> None:
+        _end(ends)
+        if kin is not None:  # runs that its steps began may go on
+            kin.leave(id, partial(_end, last))
+
+    handler.add_done_callback(end)
+    return handler
+
+
+class _Home(NamedTuple):
+    """Where a run is at home: its journal, where its records go, and if need be how they get from there to here."""
+
+    book: Journal
+    dispatcher: Dispatcher
+    kin: Kin | None
+
+
+def _take_up(
+    home: _Home,
+    id: str,
+    workflow: Runnable,
+    context: Context[Any],
+    ends: list[Callable[[], object]],
+    *,
+    nested: bool = False,
+) -> tuple[Context[Any], list[ReadLetter]]:
+    """Put a run into a context; what is to be done when the run ends, or if this fails, is added to `ends`.
+
+    A run that a step waits for is `nested`: that step sees the stream again.
+    """
+    book = home.book
+    book.claim(id)  # from here on nobody else writes it
+    ends.append(partial(book.release, id))
+    context.load(_make_data(book.read(id), workflow, nested=nested))
+    context.nursery = Nursery(id, home.dispatcher, book, partial(_bring_back, home))
+    return context, read_letters(book, id, workflow.blueprint, home.dispatcher)
+
+
+def _bring_back(home: _Home, book: Journal, workflow: Runnable, launch: Launch, id: str) -> WorkflowHandler:
+    """Go on with a run that a step had begun, or show how it has ended."""
+    noted = book.read(id)
+    if isinstance(noted[-1].record, RunCompleted | RunFailed | RunTimedOut):
+        serializer = JsonSerializer().with_types(workflow.state_type, *workflow.event_types)
+        written: BaseModel = make_state(workflow.state_type)
+        with suppress(ContextSerdeError):  # it does not fit the class of today, but it has ended
+            written = _fold(noted, workflow.state_type, serializer).state  # what is lost is not there
+        return show_ended(launch, noted, InMemoryStateStore(written).to_dict(serializer), serializer)
+    if launch.dispatcher is not home.dispatcher:
+        home = _Home(book, launch.dispatcher, None)
+    ends: list[Callable[[], object]] = []
+    if home.kin is not None:
+        home.kin.add(id)
+        ends.append(partial(home.kin.drop, id))
+    try:
+        context, letters = _take_up(home, id, workflow, launch.context, ends, nested=True)
+        handler = workflow.run(
+            ctx=context, stepwise=launch.stepwise, checkpoint_callback=launch.checkpoint_callback, run_id=id
+        )
+        deliver(book, handler, letters)
     except BaseException:  # whatever it was, others may try
         _end(ends)
         raise
     handler.add_done_callback(lambda _: _end(ends))
-    _deliver(book, handler, workflow)
     return handler
-
-
-def _go_on(
-    book: Journal,
-    run_id: str,
-    workflow: Runnable,
-    dispatcher: Dispatcher,
-    ends: list[Callable[[], object]],
-    *,
-    attached: bool,
-) -> WorkflowHandler:
-    """Go on; what is to be done when the run ends, or if this fails, is added to `ends`."""
-    with translated(book.path, 0):
-        id = find_id(book.connection, run_id)
-        found = find_run(book.connection, id)
-    if found is not None and found.outcome in {"completed", "failed"}:
-        raise JournalError(f"Run {id} has ended ({found.outcome}), so there is nothing to go on with. Start a new run.")
-    book.claim(id)
-    ends.append(partial(book.release, id))
-    context: Context[Any] = Context.from_dict(workflow, _make_data(list(_read(book, id)), workflow))
-    if not attached:
-        ends.append(dispatcher.attach(partial(_write_own, book, id), journal=True))
-    return workflow.run(ctx=context, run_id=id)
 
 
 def _end(ends: list[Callable[[], object]]) -> None:
@@ -134,32 +185,24 @@ def find_journal(journal: JournalPlace | None, dispatcher: Dispatcher) -> tuple[
     for sink in attached:
         if sink.path == path:
             return sink, True
-    return (journal if isinstance(journal, Journal) else Journal(path)), False
+    if isinstance(journal, Journal):
+        return journal, False
+    require_journal(path)  # none is made, because the name may be mistyped
+    return Journal(path), False
 
 
-def _read(book: Journal, id: str) -> Iterable[NotedRecord]:
-    try:
-        yield from read_records(book.connection, id)
-    except sqlite3.Error as error:
-        raise JournalError(f"Run {id} cannot be read from the journal {book.path}: {error}.") from error
-
-
-def _write_own(book: Journal, id: str, records: Sequence[Record]) -> None:
-    """Write the records of one run only."""
-    if records and records[0].run == id:
-        book(records)
-
-
-def _make_data(noted: Sequence[NotedRecord], workflow: Replayable) -> dict[str, Any]:
+def _make_data(noted: Sequence[NotedRecord], workflow: Replayable, *, nested: bool) -> dict[str, Any]:
     """Make the saved data from which the run goes on."""
     records = [each.record for each in noted]
     state = rebuild(records, workflow.blueprint)
     _reopen(state, records)
     recall(state, records)
     saved = save(state, locate(records))
-    if faults := [text for event in read_saved(saved).events for _, text in find_losses(event)]:
+    questions = find_questions(state, records)
+    faults = [text for event in read_saved(saved).events for _, text in find_losses(event)]
+    if faults := faults + find_lost(questions):
         raise MisfitError(
-            f"Run {state.run} cannot go on, because events that its steps still need are not whole in the journal: "
+            f"Run {state.run} cannot go on, because events that are still needed are not whole in the journal: "
             f"{' '.join(faults)} Give these fields types that JSON can hold, and start a new run.",
             state.run,
             state.seq,
@@ -167,7 +210,8 @@ def _make_data(noted: Sequence[NotedRecord], workflow: Replayable) -> dict[str, 
     serializer = JsonSerializer().with_types(workflow.state_type, *workflow.event_types)
     written = _fold_state(noted, workflow.state_type, serializer)
     store = InMemoryStateStore(written).to_dict(serializer)
-    return pack_context(store, run=saved, leftovers=None, stream=_find_questions(state, records))
+    told = find_told(records, workflow.blueprint, state, questions) if nested else questions
+    return pack_context(store, run=saved, leftovers=None, stream=[(each.type, each.body) for each in told])
 
 
 def _reopen(state: RunState, records: Sequence[Record]) -> None:
@@ -189,9 +233,9 @@ def _reopen(state: RunState, records: Sequence[Record]) -> None:
                 return
 
 
-def _fold_state(noted: Iterable[NotedRecord], kind: type[BaseModel], serializer: BaseSerializer) -> BaseModel:
+def _fold(noted: Iterable[NotedRecord], kind: type[BaseModel], serializer: BaseSerializer) -> StateFold:
     """Fold the written state, of which the notes say more than the JSON."""
-    fold, last = StateFold(kind), None
+    fold = StateFold(kind)
     for last, note in noted:
         if isinstance(last, RunResumed) and _knows(fold, last):
             continue
@@ -203,7 +247,17 @@ def _fold_state(noted: Iterable[NotedRecord], kind: type[BaseModel], serializer:
             fold.take(last)
             if last.path.partition(".")[0] not in kind.model_fields:  # which makes its own type of it
                 fold.lost[last.path] = f"It was a {note.removeprefix(LOST)}, which JSON cannot hold."
-    if fold.lost and last is not None:
+    return fold
+
+
+def _fold_state(noted: Sequence[NotedRecord], kind: type[BaseModel], serializer: BaseSerializer) -> BaseModel:
+    """Return the written state.
+
+    Raises:
+        MisfitError: it is not whole.
+    """
+    fold, last = _fold(noted, kind, serializer), noted[-1].record
+    if fold.lost:
         places = ", ".join(f"'{path}'" if path else "all of it" for path in fold.lost)
         raise MisfitError(
             f"Run {last.run} cannot go on, because its state is not whole in the journal ({places}): "
@@ -219,33 +273,3 @@ def _knows(fold: StateFold, record: RunResumed) -> bool:
     if record.snapshot is None or (state := read_saved(record.snapshot).state) is None:
         return False
     return not fold.lost and bool(Body(fold.state) == Body(json=state.whole))
-
-
-def _find_questions(state: RunState, records: Sequence[Record]) -> list[tuple[str, Body]]:
-    """Find the questions in the stream that nobody has answered; their readers may be gone."""
-    routes, found = state.plan.routes, dict[int, tuple[str, Body]]()
-    emitted = [r for r in records if isinstance(r, EventSent) and r.type in routes and routes[r.type].question]
-    for sent in emitted[-state.questions :] if state.questions else ():
-        found[sent.seq] = (sent.type, sent.body)
-    open_waits = {(wait.invocation, wait.waiter, wait.occurrence) for wait in state.waits.values() if wait.asked}
-    open_waits |= state.reopened
-    asked: WaitStarted | None = None
-    for record in records:
-        match record:
-            case WaitStarted():
-                asked = record
-            case StreamWritten(seq=seq, type=kind, body=body) if asked is not None and asked.seq == seq - 1:
-                key = asked.invocation, asked.waiter, asked.occurrence
-                if key in open_waits and not state.mail.get(asked.type):  # its answer may lie there already
-                    found[seq] = (kind, body)
-            case _:
-                pass
-    return [found[seq] for seq in sorted(found)]
-
-
-def _deliver(book: Journal, handler: WorkflowHandler, workflow: Replayable) -> None:
-    """Send the run what was kept for it while nobody ran it."""
-    for letter in book.take_letters(handler.run_id):
-        event = workflow.blueprint.revive(letter.type, Body(json=letter.data.encode()))
-        book.expect(event, letter.number)
-        handler.ctx.send_event(event, letter.step or None)

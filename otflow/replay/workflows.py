@@ -10,6 +10,7 @@ from otflow.events import Event
 from otflow.handler import WorkflowHandler
 from otflow.records.record import Record
 from otflow.runtime.blueprint import Blueprint
+from otflow.runtime.checkpoints import CheckpointCallback
 
 __all__ = ["Recorded", "Replayable", "Runnable"]
 
@@ -49,5 +50,12 @@ class Replayable(Protocol):
 class Runnable(Replayable, Protocol):
     """A workflow of which runs can begin."""
 
-    def run(self, ctx: Context[Any] | None = None, *, run_id: str | None = None) -> WorkflowHandler:
+    def run(
+        self,
+        ctx: Context[Any] | None = None,
+        *,
+        stepwise: bool = False,
+        checkpoint_callback: CheckpointCallback | None = None,
+        run_id: str | None = None,
+    ) -> WorkflowHandler:
         """Begin a run, or go on with the one that the context brings."""

@@ -13,6 +13,7 @@ import contextvars
 import types
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +23,8 @@ from otflow.records.record import StepStarted
 from otflow.records.sent import Mark
 
 __all__ = ["Attempt", "Past", "WorkerClosed", "begin", "call_in_thread", "drive"]
+
+_numbering = Lock()  # a step may begin runs in several threads
 
 
 class Past(NamedTuple):
@@ -46,6 +49,7 @@ class Attempt(msgspec.Struct, eq=False):
         task: the worker that drives it.
         waits: how often it has waited under each name.
         sent: what it had sent when an earlier process ended in the middle of it, and has not sent again yet.
+        children: how many runs it has begun.
     """
 
     run: RunLink
@@ -54,6 +58,7 @@ class Attempt(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     waits: dict[str, int] | None = None
     sent: list[Mark] | None = None
+    children: int = 0
 
     @property
     def step(self) -> str:
@@ -77,6 +82,13 @@ class Attempt(msgspec.Struct, eq=False):
             return 0.0, None, None
         past = self.past
         return (self.started.at - past.began_at) / 1e9, past.error, past.last_at / 1e9
+
+    def number_child(self) -> int:
+        """Count a run that it begins; the first is 0."""
+        with _numbering:
+            number = self.children
+            self.children = number + 1
+        return number
 
     def count(self, waiter: str) -> int:
         """Count how often this attempt has waited under one name; the first time is 0."""

@@ -1,7 +1,8 @@
 """The backlog: batches of a run that patient observers have not seen yet.
 
 Doing something for many batches in a row is much cheaper than doing it for each when it comes, between two steps. So
-they gather here until there are 256, until the run pauses or ends, or until it has stood still for 10 milliseconds.
+they gather here until there are 256, until the run pauses or ends, or until the event loop goes round after 10
+milliseconds.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Backlog:
         self._open = None  # what comes after this batch must not go before it
         if type(records[-1]) in _URGENT or type(records[0]) in _URGENT or len(self._batches) >= _MOST:
             self.catch_up()
+        elif not self._timer:
+            self._timer = True
+            self._loop.call_later(_PATIENCE, self._ring)
 
     def add_one(self, record: Record) -> None:
         """Add a batch of one record, which joins the one before if that was of such."""
@@ -62,12 +66,6 @@ class Backlog:
             batch.append(record)
             if len(batch) >= _MOST:
                 self.catch_up()
-
-    def rest(self) -> None:
-        """See to it that the observers soon get what has gathered: the run stands still now."""
-        if self._batches and not self._timer:
-            self._timer = True
-            self._loop.call_later(_PATIENCE, self._ring)
 
     def catch_up(self) -> None:
         """Pass on what has gathered."""

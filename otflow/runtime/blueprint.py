@@ -15,7 +15,7 @@ from otflow.context.class_names import find_class
 from otflow.context.context import Context
 from otflow.core.plan import Plan, Route, StepPlan
 from otflow.errors import ContextSerdeError, WorkflowRuntimeError
-from otflow.events import Event, InputRequiredEvent, StopEvent
+from otflow.events import Event, InputRequiredEvent, StopEvent, read_event
 from otflow.graph import WorkflowGraph, resolve
 from otflow.records.body import Body
 from otflow.resource import ResourceManager
@@ -132,8 +132,8 @@ class Blueprint:
                 f"Saved data of workflow '{name}' holds an event of the type {key} with a part that could not be "
                 f"serialised: {body!r}. Make that field serialisable, or start a new run."
             )
-        body.live = kind.model_validate_json(body.whole)
-        return body.live
+        body.live = event = read_event(kind, body.whole)
+        return event
 
     def find(self, key: str) -> type[Event] | None:
         """Return the event class of a type key; None if it cannot be found."""

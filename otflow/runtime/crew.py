@@ -91,7 +91,6 @@ class Crew:
         finally:
             self._inline = False
             self._workers.discard(task)
-            driver.backlog.rest()
             if driver.ready:
                 self._go_on()
 
@@ -139,16 +138,21 @@ class Crew:
                 self._returned(started, value)
             else:
                 self._failed(started, failure, task)
-            if driver.ending is not None and not self._standing:
-                driver.finish()
+            if not (ready or self._standing):
+                self._rest()
             if task is not None and task.cancelling():  # by the step, which was its own affair
                 break
+
+    def _rest(self) -> None:
+        """Do what is left when no step of the run does anything."""
+        self.driver.passage.settle_if_lonely()
+        if self.driver.ending is not None:
+            self.driver.finish()
 
     def _stand(self, started: StepStarted, task: asyncio.Task[None] | None) -> None:
         """Note that an attempt stands still, and let another worker take what is ready."""
         self._standing[started.invocation] = task
         self._inline = False
-        self.driver.backlog.rest()
         if self.driver.ready:
             self.wake()
         if self.driver.ending is not None and task is not None:  # the step ended its own run before it stood still
@@ -173,10 +177,10 @@ class Crew:
             ends = body is not None and driver.state.plan.routes[key].stop
             last = stop(driver.state, at, started, key, body) if ends and body is not None else None
             if last is None:
-                driver.feed(StepReturned(at, started.invocation, started.attempt, key, body))
+                driver.feed_soon(StepReturned(at, started.invocation, started.attempt, key, body))
             else:
-                driver.act(last)
-        elif not (driver.taps or driver.dispatcher.listening) or driver.commit(records):
+                driver.passage.act_soon(last)
+        elif not (driver.passage.taps or driver.dispatcher.listening) or driver.passage.commit_soon(records):
             for record in records:
                 if type(record) is StepStarted:  # behind what is ready: steps begin in the order of their records
                     driver.ready.append(record)
@@ -197,8 +201,8 @@ class Crew:
             (input.type, input.body), *more = bodies
             input.more = tuple(more)
         self._past.pop(started.invocation, None)
-        if self.after_step is None or driver.ending is not None:
-            driver.feed(input)
+        if self.after_step is None or driver.state.ended is not None:
+            driver.feed_soon(input)
             return
         received = driver.state.running[started.invocation].event
         input.hold = True
@@ -211,7 +215,7 @@ class Crew:
     def _raised(self, started: StepStarted, error: Exception, *, final: bool = False) -> None:
         """Ask the retry policy, and report the failure. A run that has ended no longer cares."""
         driver = self.driver
-        if driver.ending is not None:
+        if driver.state.ended is not None:
             return
         id, at = started.invocation, driver.now()
         running = driver.state.running.get(id)
@@ -235,8 +239,8 @@ class Crew:
                 input.recovery_type = driver.blueprint.key(StepFailedEvent)
                 input.recovery = driver.body(self._recovery(started, error, at))
         driver.error = error
-        driver.feed(input)
-        if driver.ending is None:  # it is retried or recovered from; what ends the run later has its own reason
+        driver.feed_soon(input)
+        if driver.state.ended is None:  # it is retried or recovered from; what ends the run later has its own reason
             driver.error = None
 
     def _recovery(self, started: StepStarted, error: Exception, at: int) -> StepFailedEvent:

@@ -17,8 +17,8 @@ from typing import TypeAlias
 from otflow.core.decide import advance
 from otflow.core.inputs import Cancel, DelayOver, Fail, Input, TimeOut, WaitExpired
 from otflow.core.state import RunState, new_state
-from otflow.dispatcher import Dispatcher, Load, Sink, StepLoad
-from otflow.errors import WorkflowRuntimeError, text_of
+from otflow.dispatcher import Dispatcher, Load, StepLoad
+from otflow.errors import OtflowError, WorkflowRuntimeError, text_of
 from otflow.events import Event
 from otflow.records.body import Body
 from otflow.records.record import (
@@ -35,9 +35,9 @@ from otflow.records.record import (
     WaitStarted,
 )
 from otflow.redaction import Redactor
-from otflow.runtime.backlog import Backlog
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock, Timer
+from otflow.runtime.passage import Passage
 
 __all__ = ["Driver", "Ending", "describe_failure"]
 
@@ -72,7 +72,6 @@ class Driver:
         self.now = clock.now
         self.state: RunState = new_state(blueprint.plan, run)
         self.ready: deque[StepStarted] = deque()
-        self.taps: tuple[Sink, ...] = ()
         self.wake: Callable[[], None] = _nothing
         self.dismiss: Callable[[], bool] = _nobody
         self.on_stream: Callable[[Event], None] = _ignore
@@ -83,18 +82,21 @@ class Driver:
         self.ending: Ending | None = None
         self._timers: dict[tuple[str, int], Timer] = {}
         self._answers: dict[int, asyncio.Future[Event]] = {}
-        self.backlog = Backlog(dispatcher)
+        self.passage = Passage(dispatcher, self)
 
     # ---------------------------------------------------------------- inputs to records to deeds
 
     def feed(self, input: Input) -> Sequence[Record]:
         """Take an input: decide, commit, act. Returns the batch; an empty one if it was not committed."""
-        return self.act(advance(self.state, input))
+        self.passage.settle()
+        return self.passage.act(advance(self.state, input))
 
-    def act(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Commit a batch by which the state has moved, and do what follows. Returns it, or an empty one."""
-        if not records or not self.commit(records):
-            return ()
+    def feed_soon(self, input: Input) -> Sequence[Record]:
+        """Take what a step or a clock does: decide, and commit and act soon: see `Passage`. Returns the batch."""
+        return self.passage.act_soon(advance(self.state, input))
+
+    def follow(self, records: Sequence[Record]) -> None:
+        """Do what follows from a batch that was committed."""
         for record in records:
             kind = type(record)
             if kind is StepStarted:
@@ -103,33 +105,6 @@ class Driver:
                 self._act(record)
         if self.ready:
             self.wake()
-        return records
-
-    def commit(self, records: Sequence[Record]) -> bool:
-        """Pass a batch on, before anything is done about it; tell whether it counts.
-
-        A journal that refuses it ends the run.
-        """
-        try:
-            self.dispatcher.emit(records)
-        except Exception as error:  # whatever a journal may raise
-            self.state.seq = records[0].seq - 1  # these numbers were not used
-            self.stop_for(error)
-            return False
-        if self.dispatcher.patient:
-            self.backlog.add(records)
-        for tap in self.taps:
-            tap(records)
-        return True
-
-    def commit_one(self, record: Record) -> bool:
-        """Pass on a batch of one record from which nothing follows; tell whether it counts."""
-        dispatcher = self.dispatcher
-        if dispatcher.journals or dispatcher.observers or self.taps:
-            return self.commit((record,))
-        if dispatcher.patient:
-            self.backlog.add_one(record)
-        return True
 
     def body(self, value: object) -> Body:
         """Make the payload for a record; its JSON is made now if anyone listens."""
@@ -177,9 +152,9 @@ class Driver:
             case "run":
                 self.feed(TimeOut(self.now(), seconds))
             case "wait":
-                self.feed(WaitExpired(self.now(), id))
+                self.feed_soon(WaitExpired(self.now(), id))
             case _:
-                self.feed(DelayOver(self.now(), id))
+                self.feed_soon(DelayOver(self.now(), id))
 
     def answer(self, wait: int) -> asyncio.Future[Event]:
         """Return the future that the end of a wait fills."""
@@ -193,7 +168,8 @@ class Driver:
         future = self._answers.pop(record.wait, None)
         if future is None or future.done():
             return
-        answers = self.state.running[record.invocation].answers or {}
+        invocation = self.state.running.get(record.invocation)
+        answers = (invocation.answers if invocation is not None else None) or {}
         event = next((e for e in answers.values() if e is not None and e.seq == record.event), None)
         if event is None:
             future.set_exception(TimeoutError())
@@ -208,25 +184,27 @@ class Driver:
 
     def fail(self, error: Exception) -> None:
         """End the run for a reason outside the core."""
-        self.error = error
+        if self.state.ended is None:
+            self.error = error
         self.feed(Fail(self.now(), describe_failure(error, self.redact)))
 
-    def stop_for(self, error: Exception) -> None:
-        """End a run whose journal refused a batch; only observers hear of it, and nothing of the batch counts."""
+    def refuse(self, first: Record, error: BaseException) -> None:
+        """End a run whose journal refused its records from this one on; only observers hear of it."""
         if self.ending is not None:
             return
+        told = text_of(error)
+        if not isinstance(error, OtflowError):  # those of ours say themselves what to do
+            told = f"{type(error).__name__}: {told}. Make the journal writable, then start the run again."
         fault = WorkflowRuntimeError(
             f"The journal of run {self.state.run} of workflow '{self.blueprint.graph.name}' refused a record, so the "
-            f"run was stopped before anything was done about it: {type(error).__name__}: {text_of(error)}. "
-            "Make the journal writable, then start the run again."
+            f"run was stopped before anything was done about it: {told}"
         )
         fault.__cause__ = error
         self.error = fault
+        self.state.seq = first.seq - 1  # these numbers were not used
         self.state.ended = None  # an ending that was not committed did not happen
         records = advance(self.state, Fail(self.now(), describe_failure(fault, self.redact)))
-        self.dispatcher.observe(records)
-        if self.dispatcher.patient:
-            self.backlog.add(records)
+        self.passage.observe(records)
         for record in records:
             if isinstance(record, _ENDINGS):
                 self._end(record)

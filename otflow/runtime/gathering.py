@@ -35,7 +35,7 @@ def collect(
     if not may and event is invocation.event.body.live and state.ended is None:
         record = put_aside(state, driver.now(), id, buffer)
         if record is not None:
-            driver.commit_one(record)
+            driver.passage.commit_one(record)
             return None
     input = Collect(driver.now(), id, buffer, len(expected))
     if may:
@@ -43,7 +43,7 @@ def collect(
         input.expected = tuple([key(kind) for kind in expected])
     if event is not invocation.event.body.live:
         input.type, input.body = driver.blueprint.key(type(event)), driver.body(event)
-    driver.feed(input)
+    driver.feed_soon(input)
     taken = (invocation.collected or {}).get(buffer)
     if taken is None:
         return None
@@ -83,7 +83,7 @@ async def wait(
     input.bounded = (timeout is not None and timeout >= 0) or attempt.task is not asyncio.current_task()
     if question is not None:
         input.question_type, input.question = driver.blueprint.key(type(question)), driver.body(question)
-    records = driver.feed(input)
+    records = driver.feed_soon(input)
     invocation = driver.state.running.get(started.invocation)
     if invocation is None:
         raise ContextStateError(f"wait_for_event() was called by a task that outlived its step '{started.step}'.")
@@ -124,7 +124,7 @@ async def _stand(driver: Driver, began: WaitStarted, too_late: str) -> Event:
         raise TimeoutError(too_late) from None
     except asyncio.CancelledError:
         # the step gave up waiting, or is being cancelled with its run; then this input leads to nothing
-        driver.feed(WaitExpired(driver.now(), began.seq))
+        driver.feed_soon(WaitExpired(driver.now(), began.seq))
         raise
 
 

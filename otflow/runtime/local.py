@@ -86,7 +86,7 @@ class LocalRun:
         self._thread = get_ident()
         self._loop = asyncio.get_running_loop()
         self._result: object = None
-        self._restored = False
+        self.restored = False  # whether it goes on from saved data
         self._error: Exception | None = None
         self.driver = driver = Driver(blueprint, dispatcher, clock, run_id)
         self.crew = Crew(driver, self, context)
@@ -122,7 +122,7 @@ class LocalRun:
             self.about,
         )
         if (records := begin(self._state, input)) is not None:
-            driver.act(records)
+            driver.passage.act(records)
         else:
             self._feed(input)
         if timeout is not None:
@@ -137,12 +137,16 @@ class LocalRun:
     def restore(self, snapshot: Body, timeout: float | None) -> None:
         """Go on from saved data."""
         self.driver.leave = self.driver.dispatcher.join(self.driver)
-        self._restored = True
+        self.restored = True
         self._feed(Restore(self._now(), snapshot))
         self.driver.restart_timers()
         self._begin()
         if timeout is not None:
             self.driver.start_deadline(timeout)
+
+    def replace(self, state: RunState) -> None:
+        """Take the state of a run that came to it in another process."""
+        self.driver.state = self._state = state
 
     def cancel(self, reason: str) -> None:
         """End the run. One that waits for a slot begins first, so that its records and what is saved are whole."""
@@ -181,19 +185,19 @@ class LocalRun:
         if not isinstance(attempt, Attempt) or attempt.run is not self:
             if not _is_stale(self, attempt):
                 self._later(self._receive, event, key, body, step or "", name_sender(driver, self._parent))
-        elif self._restored and _has_sent(self._state, attempt, (key, step or "", body)):
+        elif self.restored and _has_sent(self._state, attempt, (key, step or "", body)):
             return
         elif get_ident() != self._thread:
             self._later(self._send, attempt.started, key, body, step or "")
         elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
             self._send(attempt.started, key, body, step or "")
-        elif driver.commit(records) and len(records) > 1:
+        elif driver.passage.commit_soon(records) and len(records) > 1:
             driver.ready.append(records[1])  # type: ignore[arg-type]  # the second is a StepStarted
             driver.wake()
 
     def _send(self, started: StepStarted, key: str, body: Body, step: str) -> None:
         if started.invocation in self._state.running:
-            self._feed(Send(self._now(), started.invocation, key, body, step))
+            self.driver.feed_soon(Send(self._now(), started.invocation, key, body, step))
         else:  # a task that outlived its step
             self._feed(Receive(self._now(), key, body, step, 0, name_sender(self.driver, self._parent)))
 
@@ -216,10 +220,10 @@ class LocalRun:
         if not id and _is_stale(self, attempt):
             return
         if get_ident() != self._thread or not state.seq:
-            self._later(self._feed, WriteStream(self._now(), id, key, body))
+            self._later(self.driver.feed_soon, WriteStream(self._now(), id, key, body))
         elif state.ended is None:
             record = write_stream(state, self._now(), id, key, body)
-            if not (driver.dispatcher.listening or driver.taps) or driver.commit_one(record):
+            if not (driver.dispatcher.listening or driver.passage.taps) or driver.passage.commit_one(record):
                 self.stream.put(event)
 
     def write_state(self, path: str, value: object) -> None:
@@ -231,13 +235,13 @@ class LocalRun:
         if dispatcher.listening and type(value) is not str:
             body.fix()
         if value is DELETED:
-            self._later(self._feed, Write(self._now(), id, path, Body(), deleted=True))
+            self._later(self.driver.feed_soon, Write(self._now(), id, path, Body(), deleted=True))
         elif get_ident() != self._thread or not state.seq:
-            self._later(self._feed, Write(self._now(), id, path, body))
+            self._later(self.driver.feed_soon, Write(self._now(), id, path, body))
         elif state.ended is None:
             record = write_state(state, self._now(), id, path, body)
-            if dispatcher.listening or self.driver.taps:
-                self.driver.commit_one(record)
+            if dispatcher.listening or self.driver.passage.taps:
+                self.driver.passage.commit_one(record)
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""
@@ -275,6 +279,8 @@ class LocalRun:
     def save(self) -> tuple[Body | None, Body | None, Sequence[tuple[str, Body]]]:
         """Give a snapshot if the run can go on, what it leaves to the next run, and the unread stream."""
         state = self._state
+        if get_ident() == self._thread:  # what is saved stands in the journal
+            self.driver.passage.settle()
         if not state.seq and self.ahead is not None:
             advance(state := new_state(self.blueprint.plan, self.run_id), self.ahead())
         leftovers = pack(carry_out(state))

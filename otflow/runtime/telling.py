@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from otflow.context.context import Context
-from otflow.core.snapshot import Leftovers, tell_event, tell_saved
+from otflow.core.snapshot import Leftovers
+from otflow.core.told import tell_event, tell_saved
 from otflow.records.body import Body, Redact
 from otflow.records.record import About
 from otflow.redaction import HIDE, Redactor

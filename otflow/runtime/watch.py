@@ -47,10 +47,10 @@ def watch(driver: Driver, stream: EventStream) -> Callable[[], None]:
                 case _:
                     pass
 
-    driver.taps = (*driver.taps, tap)
+    driver.passage.taps = (*driver.passage.taps, tap)
 
     def stop() -> None:
-        driver.taps = tuple(other for other in driver.taps if other is not tap)
+        driver.passage.taps = tuple(other for other in driver.passage.taps if other is not tap)
 
     return stop
 
@@ -106,7 +106,7 @@ def narrate(driver: Driver) -> None:
                 case _:
                     pass
 
-    driver.taps = (*driver.taps, tap)
+    driver.passage.taps = (*driver.passage.taps, tap)
 
 
 def _name(kind: str) -> str:

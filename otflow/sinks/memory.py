@@ -15,7 +15,7 @@ from operator import attrgetter
 
 import msgspec
 
-from otflow.records.codec import encode, encode_all, read_body
+from otflow.records.codec import encode_all, read_body
 from otflow.records.record import Record, RunStarted
 
 __all__ = ["MemorySink"]
@@ -77,10 +77,7 @@ class MemorySink:
                 self._keep(list(some))
 
     def _keep(self, records: Sequence[Record]) -> None:
-        try:
-            batch = encode_all(records)
-        except UnicodeEncodeError:  # a half of a surrogate pair: these are mended one by one
-            batch = b"[" + b",".join(map(encode, records)) + b"]"
+        batch = encode_all(records)
         first = records[0]
         with self._lock:
             kept = self._kept.get(first.run)

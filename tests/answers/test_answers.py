@@ -22,6 +22,7 @@ from otflow.records.record import (
     Failure,
     RetryScheduled,
     RunCompleted,
+    RunResumed,
     RunStarted,
     StepCompleted,
     StepFailed,
@@ -370,3 +371,92 @@ def test_answers_have_lines():
     assert advice[0].startswith("price")
     assert any("retry_policy(" in line for line in advice)
     assert plain(draw_advice([])[0]) == "No recorded step has failed."
+
+
+# --- where nobody knows -------------------------------------------------------------------------------------
+
+
+def test_clocks_that_differ_are_a_doubt():
+    """If a record tells an earlier time than the one before it, no time is told, and the reason is."""
+    records = [msgspec.structs.replace(each, at=each.at - 9**18 // 9**9 * (each.seq > 9)) for each in shop("nut")]
+    known = Execution([msgspec.structs.replace(each, at=each.at + 10**12) for each in records])
+    path, times = critical_path(known), spent(known)
+    assert (path.segments, path.wall, path.whole, path.duration) == ((), 0, False, 0)
+    assert (times.wall, times.busy, times.pauses, times.total.running, times.total.attempts) == (0, 0, (), 0, 3)
+    assert path.doubts == times.doubts
+    assert "Record 10 tells an earlier time" in path.doubts[0]
+    lines = [plain(line) for line in (*draw_path(path), *draw_spent(times))]
+    assert lines[0] == "critical path: not known"
+    assert not any("%" in line for line in lines)
+
+
+def test_an_index_from_the_end_is_a_place():
+    """A write to the last item of a list is one to its number, and a removal moves what comes after it."""
+    known = written(("l", body([1, 2, 3]), False), ("l.-1", body(9), False), ("l.0", body(None), True))
+    told = [(write.path, write.value.json) for write in blame(known, "l.1").writes]
+    assert told == [("l", b"2"), ("l.0", b"9")]
+    assert [write.path for write in blame(known, "l.1").writes] == [write.path for write in blame(known, "l.-1").writes]
+    assert [write.value for write in blame(known, "l.2").writes][-1] is None
+    assert blame(known, "l.0.x").writes == ()
+    assert blame(written(("l", body([1]), False), ("l", body(None), True)), "l").writes[-1].value is None
+
+
+def test_an_index_of_what_is_not_recorded_is_a_doubt():
+    """A write to the last item of a list that nobody knows may be one to any of its places."""
+    known = written(("l.-1", body(9), False))
+    assert "which place that was is not recorded" in blame(known, "l.2").doubts[0].reason
+    assert blame(known, "other").doubts == blame(written(("l", body(9), False)), "other").doubts
+
+
+def test_saved_data_brings_a_state_along():
+    """What a run went on with is told, if that is not known already; what it no longer has was taken away."""
+    saved = [body({"state": state}) for state in ({"a": 1}, {"a": 1, "b": 2}, {"b": 2})]
+    records = [RunResumed(place, "r", place, each) for place, each in enumerate(saved, 9)]
+    known = Execution(records, merged=True)
+    assert [(write.seq, write.carried) for write in blame(known, "a").writes] == [(9, True), (11, True)]
+    assert blame(known, "a").last.value is None
+    assert [write.seq for write in blame(known, "b").writes] == [10]
+    assert [gap.first for gap in blame(known, "a").doubts] == [1, 12][:1]
+
+
+def test_an_attempt_that_may_be_another_has_no_number():
+    """A write is of an attempt only if no other attempt may have begun before it."""
+    records = [
+        RunStarted(1, "r", 0, "W", "g"),
+        EventReceived(2, "r", 0, "m:E", body({})),
+        StepStarted(3, "r", 1, 3, 1, "s", 2),
+        ContextWritten(7, "r", 5, 3, "a", body(1)),
+    ]
+    assert [(write.step, write.attempt) for write in blame(Execution(records), "a").writes] == [("s", 0)]
+    told = Execution([*records, StepCompleted(8, "r", 6, 3, 2)])
+    assert [(write.step, write.attempt) for write in blame(told, "a").writes] == [("s", 0)]
+
+
+def test_a_queue_is_known_only_without_gaps():
+    """How long an attempt waited for a worker is unknown if the record that made it ready may be missing."""
+    records = [
+        RunStarted(1, "r", 5, "W", "g"),
+        EventReceived(2, "r", 5, "m:E", body({})),
+        StepStarted(3, "r", 9, 3, 1, "s", 2),
+        StepFailed(4, "r", 10, 3, 1, Failure("E", "")),
+        RetryScheduled(5, "r", 10, 3, 2, 1.0, 20),
+        StepStarted(6, "r", 25, 3, 2, "s", 2),
+        StepCompleted(7, "r", 26, 3, 2),
+    ]
+    assert [each.queued for each in Execution(records).attempts] == [4, 5]
+    assert [each.queued for each in Execution([*records[:4], *records[5:]]).attempts] == [4, 0]
+    assert spent(Execution(records)).total.delayed == 10
+    assert spent(Execution([*records[:3], *records[4:]])).total.delayed == 0
+
+
+def test_a_wait_of_which_half_is_missing_is_neither_work_nor_rest():
+    """Where the begin or the end of a wait may be missing, nobody says how long the step worked."""
+    records = [
+        StepStarted(3, "r", 10, 3, 1, "s", 2),
+        WaitStarted(4, "r", 20, 3, "w", "m:A"),
+        StepCompleted(6, "r", 60, 3, 1),
+    ]
+    [attempt] = Execution(records).attempts
+    assert (attempt.unclear, attempt.worked, attempt.stood) == (True, 0, 0)
+    assert spent(Execution(records)).busy == 0
+    assert critical_path(Execution(records)).segments == ()

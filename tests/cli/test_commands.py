@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +17,30 @@ import pytest
 from otflow.cli.app import main
 from otflow.drawing.line import measure
 from otflow.journal import Journal, JournalSource
+from otflow.tagging import tagged
 from tests.cli.test_demo import ROOT, environment
 from tests.pipeline.receiver import receiving
 
 SHOP = "tests.cli.shop:Shop"
 TEA = ["--input", 'goods=["tea", "cup"]']
+QUICK = """
+from otflow import StartEvent, StopEvent, Workflow, step
+
+
+class Quick(Workflow):
+    @step
+    async def only(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=1)
+"""
+SILENT = """
+from otflow import Context, HumanResponseEvent, StartEvent, StopEvent, Workflow, step
+
+
+class Silent(Workflow):
+    @step
+    async def only(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=(await ctx.wait_for_event(HumanResponseEvent)).response)
+"""
 
 
 class Said(NamedTuple):
@@ -327,6 +348,38 @@ def test_fork(shop: Command) -> None:
     is_one_line(said, "there is no event Nothing in the workflow")
 
 
+def test_a_fork_that_asks_is_left_and_answered(otflow: Command) -> None:
+    """A fork of a run that waits is left as it stands too, and the advice that is printed works, also for its forks."""
+    with tagged(session="chat"):
+        assert otflow("run", SHOP, *TEA, "-i", "customer=human", "--run-id", "ask").code == 4
+    for origin, forked in (("ask", "one"), ("one", "two")):
+        said = otflow("fork", origin, "--run-id", forked)
+        assert said.code == 4
+        assert f"otflow resume {forked} --answer TEXT" in said.err
+    assert otflow("resume", "one", "--answer", "do").out == "do\n"
+    assert otflow("resume", "two", "--answer", "no").out == "no\n"
+    with closing(sqlite3.connect(".otflow/runs.db")) as connection:
+        assert {session for (session,) in connection.execute("SELECT session FROM run")} == {"chat"}
+
+
+def test_a_fork_does_not_take_the_id_of_another_run(shop: Command) -> None:
+    """The id of a run that is there is refused in one line, for a fork and for any run."""
+    before = shop("show", "second", "--records").out
+    for command in (("fork", "first"), ("run", SHOP, *TEA)):
+        said = shop(*command, "--run-id", "second")
+        assert (said.code, said.out) == (2, "")
+        is_one_line(said, "run second is in the journal", "another --run-id", "otflow resume second")
+    assert shop("show", "second", "--records").out == before
+
+
+def test_a_run_that_waits_in_silence_is_left(otflow: Command) -> None:
+    """A wait that nobody at the terminal was asked about is no reason to stay."""
+    Path("flow.py").write_text(SILENT)
+    said = otflow("run", "flow.py:Silent", "--run-id", "ask")
+    assert said.code == 4
+    assert "otflow resume ask --answer TEXT" in said.err.splitlines()[-1]
+
+
 def test_fork_from_a_file(shop: Command) -> None:
     """A run that was exported can be forked, into the journal."""
     assert shop("export", "first", "--to", "first.binpb").code == 0
@@ -348,6 +401,29 @@ def test_test(shop: Command) -> None:
     for each in tests:
         each()
     assert shop("test", "first").out == text
+
+
+def test_a_test_of_a_file_finds_it(otflow: Command) -> None:
+    """The test of a workflow that was named by its file says where that is, so that pytest finds it."""
+    Path("flows").mkdir()
+    Path("flows/quick.py").write_text(QUICK)
+    assert otflow("run", "flows/quick.py:Quick", "--run-id", "quick").code == 0
+    places = ["tests/test_a.py", "test_b.py", "flows/test_c.py", "tests/deep/test_d.py"]
+    for place in places:
+        assert otflow("test", "quick", "-o", place).code == 0
+    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:asyncio", *places]
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert "4 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("name", ["my-flow", "json"])
+def test_a_file_that_no_test_can_import_is_refused(otflow: Command, name: str) -> None:
+    """A file whose name no import statement could use, or that is the name of another module, has to be renamed."""
+    Path(f"{name}.py").write_text(QUICK)
+    assert otflow("run", f"./{name}.py:Quick", "--run-id", "quick").code == 0
+    said = otflow("test", "quick")
+    assert (said.code, said.out) == (2, "")
+    is_one_line(said, f"no test can import ./{name}.py", "Rename the file")
 
 
 # --- answers and export ---------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ def test_a_reader_that_has_seen_enough(folder):
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 1
+    assert process.returncode == 141
 
 
 # --- what can be wrong --------------------------------------------------------------------------------------

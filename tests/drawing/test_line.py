@@ -38,7 +38,7 @@ def test_wrapped_lines_fit(line, width):
     def dense(text: str) -> str:
         return "".join(text.split())
 
-    assert dense("".join(plain(row) for row in rows)) == dense("".join(piece.text for piece in line))
+    assert dense("".join(plain(row) for row in rows)) == dense(clean("".join(piece.text for piece in line)))
 
 
 @given(LINES, st.integers(3, 30))

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from otflow.drawing.execution import picture_run
 from otflow.drawing.facts import Payloads
 from otflow.drawing.layers import lay_out_picture, rank_nodes
-from otflow.drawing.picture import Picture
+from otflow.drawing.picture import Bar, Node, Picture
+from otflow.drawing.timeline import lay_out_time
 from otflow.records.body import Body
 from otflow.records.history import Run, read_runs
+from otflow.records.record import StepStarted
 from tests.drawing.runs import RUNS
 from tests.laws.strategies import restored_histories
 
@@ -139,6 +141,26 @@ def test_what_is_missing_is_said():
     drawn = picture("torn")
     assert any("Missing records 2\u20134, 20\u201323, 40\u201341." in remark for remark in drawn.remarks)
     assert {source for source, _ in arrows(drawn, "gap")} == {"not recorded"}
+
+
+def test_an_end_that_is_not_recorded_is_not_made_up():
+    """A bar without a recorded end is open where records are missing; where none are, it lasts to the last record."""
+    torn = picture("torn")
+    open_bars = [bar for bar in torn.bars if bar.open]
+    assert open_bars
+    assert all(bar.end == bar.start and "no end" in torn.nodes[bar.node].note for bar in open_bars)
+    whole = RUNS["trip"]()
+    started = next(place for place, record in enumerate(whole) if isinstance(record, StepStarted))
+    (run,) = read_runs(whole[: started + 2])
+    assert not run.gaps
+    assert [(bar.open, bar.end) for bar in picture_run(run).bars] == [(False, run.ended)]
+
+
+def test_open_bars_do_not_hide_each_other():
+    """Open bars that begin one after the other within a stub of each other lie in rows of their own."""
+    bars = tuple(Bar(n, "a", at, at, at, "wait", (), True) for n, at in enumerate((0, 1, 2, 500, 1000)))
+    rows = lay_out_time(Picture("p", nodes=tuple(Node("step", "a") for _ in bars), bars=bars)).rows
+    assert rows == (0, 1, 2, 0, 0)
 
 
 def test_state_and_payloads_can_be_read():

@@ -15,7 +15,8 @@ from otflow.readers import phoenix as phoenix_reader
 from otflow.records.execution import from_records
 from stack.servers import Collector, Jaeger, Phoenix
 from tests.integration.readback.seen import Told, tell
-from tests.integration.reading import wait_for
+from tests.integration.reading import unique, wait_for
+from tests.integration.sending import provider
 
 PROTOCOL = "http/protobuf"
 STORIES = ("demo", "order", "outer")
@@ -104,6 +105,15 @@ def test_jaeger_gives_runs_back(jaeger: Jaeger, in_jaeger: Callable[[str], Told]
 def test_phoenix_gives_runs_back(phoenix: Phoenix, in_phoenix: Callable[[str], Told], story: str) -> None:
     """By the URL of Phoenix its runs are listed and read, in whatever project they stand."""
     check(otflow.open(phoenix.url), in_phoenix(story))
+
+
+def test_a_span_that_jaeger_cannot_write_hides_no_run(jaeger: Jaeger, in_jaeger: Callable[[str], Told]) -> None:
+    """Runs are listed too where a span of others has a number that JSON does not know."""
+    told = in_jaeger("order")
+    with provider(jaeger.otlp_http, unique("odd")) as made:
+        made.get_tracer("test").start_span("", attributes={"nan": float("nan")}).end()
+    listed = {info.id for info in otflow.open(jaeger.url).runs()}
+    assert wanted(told).keys() <= listed
 
 
 @pytest.mark.parametrize("page", ["/trace/{}", "/trace/{}?uiFind=x", "/api/traces/{}", "/api/v3/traces/{}"])

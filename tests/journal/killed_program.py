@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from otflow import (
@@ -103,17 +103,28 @@ class Shop(Workflow):
         return StopEvent(result=[ev.total, answer.response, await ctx.store.get("done"), isinstance(sizes, tuple)])
 
 
-def killer(place: str, side: str) -> Callable[[Sequence[Record]], None]:
-    """Make a sink that ends the process at a place."""
-    left = int(place[:-1]) if place.endswith(side) else 0
+class Killer:
+    """A sink that ends the process at a place.
 
-    def count(_: Sequence[Record]) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
+    Args:
+        place: at which call, and on which side of the journal: "3b" is before the third commit, "3a" after it, and
+            before the observers see it.
+        side: the side on which this one stands.
+    """
+
+    def __init__(self, place: str, side: str) -> None:
+        self.left = int(place[:-1]) if place.endswith(side) else 0
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        """Count a batch."""
+        self.left -= 1
+        if not self.left:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return count
+    def write_all(self, batches: Sequence[Sequence[Record]]) -> list[None]:
+        """Count what is committed at once."""
+        self([])
+        return [None] * len(batches)
 
 
 async def live(path: Path, place: str) -> None:
@@ -121,9 +132,10 @@ async def live(path: Path, place: str) -> None:
     Shop.log = path.with_suffix(".log")
     dispatcher = Dispatcher()
     journal = Journal(path, synchronous="normal")
-    dispatcher.attach(killer(place, "b"), journal=True)
+    dispatcher.attach(Killer(place, "b"), journal=True)
     dispatcher.attach(journal, journal=True)
-    dispatcher.attach(killer(place, "a"))
+    dispatcher.attach(Killer(place, "a"), journal=True)
+    dispatcher.attach(Killer(place, "o"))
     workflow = Shop(dispatcher=dispatcher)
     known = {info.id: info.outcome for info in JournalSource(path).runs()}
     if known.get(RUN) == "completed":  # it was killed on its way from the last record to its end

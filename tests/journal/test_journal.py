@@ -34,6 +34,7 @@ from otflow.journal import (
     RunNotFoundError,
     RunOwnedError,
 )
+from otflow.records.body import Body
 from otflow.records.record import Record, RunResumed, RunStarted, StepCompleted, StepStarted
 from tests.drivers import CoreDriver
 from tests.journal.writing import Fan, Human, run, until_asked, wire
@@ -71,7 +72,11 @@ class Shared:
 
     def rename(self, record: Record) -> Record:
         """Return a record of the run as one with an id of its own."""
-        return msgspec.structs.replace(record, run=f"run-{self.count}")
+        record = msgspec.structs.replace(record, run=f"run-{self.count}")
+        if isinstance(record, RunResumed) and record.snapshot is not None:
+            saved = msgspec.json.decode(record.snapshot.whole) | {"run": record.run}
+            return msgspec.structs.replace(record, snapshot=Body(json=msgspec.json.encode(saved)))
+        return record
 
 
 SHARED = Shared()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from otflow import (
     Context,
+    ContextStateError,
     Event,
     HumanResponseEvent,
     StartEvent,
@@ -26,7 +28,8 @@ from otflow import (
 )
 from otflow.dispatcher import Dispatcher
 from otflow.journal import Journal, JournalError, JournalSource, RunNotFoundError, RunOwnedError, answer
-from otflow.records.record import EventReceived, RunCancelled, RunResumed, StepStarted
+from otflow.records.record import EventReceived, RunCancelled, RunResumed, StepStarted, WaitStarted
+from otflow.replay import fork, make_context
 from otflow.replay.rebuild import MisfitError
 from tests.journal.writing import Ask, Fan, Human, run, until_asked, wire
 
@@ -68,13 +71,13 @@ def test_an_answer_waits_for_its_run(tmp_path: Path) -> None:
     dispatcher, journal, _ = wire(path)
     id = leave(Human(dispatcher=dispatcher))
     answer(id[:6], HumanResponseEvent(response="by post"), journal=path)
-    assert [letter.data for letter in journal.take_letters(id)] == ['{"response":"by post"}']
+    assert [letter.data for letter in journal.inbox.read(id)] == ['{"response":"by post"}']
 
     async def go_on() -> object:
         return await Human(dispatcher=dispatcher).resume(id)
 
     assert asyncio.run(go_on()) == "by post"
-    assert journal.take_letters(id) == []
+    assert journal.inbox.read(id) == []
     received = [r for r in JournalSource(path).run(id).records if isinstance(r, EventReceived)]
     assert len(received) == 2
     with pytest.raises(JournalError, match="has ended"):
@@ -126,11 +129,42 @@ def test_ended_runs_are_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_run_of_before_is_not_begun_again(tmp_path: Path) -> None:
-    """A new run cannot take the id of one that is in the journal, and the message says what to do."""
-    dispatcher, *_ = wire(tmp_path / "a.db")
+    """A new run cannot take the id of one that is in the journal, and the message says what to do, and nothing else."""
+    dispatcher, journal, _ = wire(tmp_path / "a.db")
     run(Fan(dispatcher=dispatcher), run_id="r")
-    with pytest.raises(WorkflowRuntimeError, match=r"Go on with it: workflow\.resume\('r'\)"):
+    with pytest.raises(WorkflowRuntimeError, match=r"journal already \(completed\)\. Give the new run another id\.$"):
         run(Fan(dispatcher=dispatcher), run_id="r")
+    id = leave(Human(dispatcher=dispatcher))
+    with pytest.raises(WorkflowRuntimeError, match=rf"Go on with it: workflow\.resume\('{id}'\), or give the new run"):
+        run(Human(dispatcher=dispatcher), run_id=id)
+    assert JournalSource(journal.path).run(id).outcome == "cancelled"
+
+
+def test_a_fork_takes_no_run_away(tmp_path: Path) -> None:
+    """A run that begins with the data of another one, or is a fork, is refused the id of one that is there."""
+    dispatcher, journal, _ = wire(tmp_path / "a.db")
+    run(Fan(dispatcher=dispatcher), run_id="other")
+    id = leave(Human(dispatcher=dispatcher))
+    execution = JournalSource(journal.path).run(id)
+    at = next(record.seq for record in execution.records if isinstance(record, WaitStarted))
+    before = journal.connection.execute("SELECT * FROM record ORDER BY id").fetchall()
+
+    async def begin(name: str, *, forked: bool) -> object:
+        workflow = Human(dispatcher=dispatcher)
+        if forked:
+            handler = fork(execution, workflow, at=at, run_id=name)
+        else:
+            handler = workflow.run(ctx=make_context(execution, workflow, at=at), run_id=name)
+        with suppress(ContextStateError):  # it has ended
+            handler.ctx.send_event(HumanResponseEvent(response=name))
+        return await handler
+
+    for name, forked in (("other", True), ("other", False), (id, True)):
+        with pytest.raises(WorkflowRuntimeError, match=f"Run {name} is in the journal already .* another run"):
+            asyncio.run(begin(name, forked=forked))
+    assert journal.connection.execute("SELECT * FROM record ORDER BY id").fetchall() == before
+    assert asyncio.run(begin("new", forked=True)) == "new"
+    assert asyncio.run(begin(id, forked=False)) == id
 
 
 class Human2(Workflow):

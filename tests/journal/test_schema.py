@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from otflow.journal import Journal, JournalError, JournalSource
 from otflow.journal.schema import MIGRATIONS, VIEWS, check_version, migrate
-from otflow.records.record import RunCompleted, RunPaused, RunStarted, StepStarted
+from otflow.records.body import Body
+from otflow.records.record import ContextWritten, RunCompleted, RunPaused, RunStarted, StepStarted
+from tests.journal.test_journal import SHARED
 from tests.journal.writing import Fan, run, wire
 
 DAY = 86_400 * 1_000_000_000
@@ -34,12 +39,13 @@ def test_versions_lead_to_the_newest(tmp_path: Path) -> None:
     steps = (*MIGRATIONS, "ALTER TABLE run ADD COLUMN more TEXT NOT NULL DEFAULT 'x'; CREATE TABLE further (a);")
     migrate(connection, str(path), steps)
     migrate(connection, str(path), steps)
-    assert check_version(connection, str(path), 2) == 2
+    newest = len(MIGRATIONS)
+    assert check_version(connection, str(path), newest + 1) == newest + 1
     assert connection.execute("SELECT more FROM run").fetchall() == [("x",)]
     assert connection.execute("SELECT count(*) FROM steps").fetchone()[0] > 0
     assert connection.execute("SELECT count(*) FROM record").fetchone() == (len(seen),)
     for make in (Journal, JournalSource):  # which are of a release that does not know this version
-        with pytest.raises(JournalError, match="has the version 2, and this release of otflow knows versions up to 1"):
+        with pytest.raises(JournalError, match=f"has the version {newest + 1}, and .* knows versions up to {newest}"):
             make(path)
 
 
@@ -52,7 +58,7 @@ def test_a_migration_is_whole_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection, str(path), (*MIGRATIONS, "CREATE TABLE further (a); CREATE TABLE run (b)"))
     assert connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() == before
-    assert check_version(connection, str(path)) == 1
+    assert check_version(connection, str(path)) == len(MIGRATIONS)
 
 
 def test_views_tell_the_run(tmp_path: Path) -> None:
@@ -87,11 +93,56 @@ def test_views_tell_the_run(tmp_path: Path) -> None:
     assert set(VIEWS) == {"runs", "records", "events", "writes", "state", "steps"}
 
 
+PATHS = ("", "a", "a.b", "a.b.c", "a-b.c", "a.bc", "ab", "b", "a..b", "a.", ".", "b.a", "ä.b")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PATHS), st.booleans()), max_size=12), st.booleans())
+def test_the_state_is_what_nothing_was_written_over(writes: list[tuple[str, bool]], carried: bool) -> None:
+    """A path is shown if it was not deleted, and neither it nor a path above it was written later."""
+    SHARED.count += 1
+    path = Path(SHARED.folder.name) / "states.db"
+    journal, id = Journal(path, synchronous="normal"), f"s{SHARED.count}"
+    start = Body(json=b'{"state":{"x":1}}') if carried else None
+    records = [ContextWritten(2 + n, id, 1, 2, name, Body(n), gone) for n, (name, gone) in enumerate(writes)]
+    journal([RunStarted(1, id, 1, "W", "g", carried=start), *records])
+    journal([RunStarted(1, f"{id}-other", 1, "W", "g"), ContextWritten(2, f"{id}-other", 1, 2, "", Body(0))])
+    told = [(1, "", False)] * carried + [(2 + n, name, gone) for n, (name, gone) in enumerate(writes)]
+    standing = [
+        (name, seq)
+        for seq, name, gone in told
+        if not gone and not any(s > seq and (o in {"", name} or name.startswith(f"{o}.")) for s, o, _ in told)
+    ]
+    connection = connect(path)
+    rows = connection.execute("SELECT path, seq, value FROM state WHERE run = ? ORDER BY seq", (id,)).fetchall()
+    assert [row[:2] for row in rows] == standing
+    for name, seq, value in rows:
+        assert json.loads(value) == ({"x": 1} if seq == 1 else seq - 2), name
+    connection.close()
+    journal.close()
+
+
+def test_the_state_of_a_long_run_takes_no_longer_for_each_write(tmp_path: Path) -> None:
+    """Four times as many writes are about four times as much work for SQLite."""
+    journal = Journal(tmp_path / "a.db", synchronous="normal")
+    for size in (500, 2000):
+        writes = [ContextWritten(2 + n, f"r{size}", 1, 2, f"k.{n}", Body(n)) for n in range(size)]
+        journal([RunStarted(1, f"r{size}", 1, "W", "g"), *writes])
+    work = []
+    for size in (500, 2000):
+        connection, ticks = connect(tmp_path / "a.db"), list[int]()
+        connection.set_progress_handler(lambda ticks=ticks: ticks.append(1), 1000)
+        assert len(connection.execute("SELECT * FROM state WHERE run = ?", (f"r{size}",)).fetchall()) == size
+        work.append(len(ticks))
+        connection.close()
+    assert work[1] < 6 * work[0]
+
+
 def test_views_of_one_run_do_not_read_the_others(tmp_path: Path) -> None:
     """Whoever asks for one run is answered from its own rows."""
     Journal(tmp_path / "a.db").close()
     connection = connect(tmp_path / "a.db")
-    for view in ("records", "events", "writes", "steps"):
+    for view in ("records", "events", "writes", "state", "steps"):
         plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE run = 'r'").fetchall()
         text = " ".join(row[3] for row in plan)
         assert "SCAN x" not in text, text
@@ -129,6 +180,22 @@ def test_old_runs_are_deleted(tmp_path: Path) -> None:
     assert Journal(tmp_path / "a.db").prune() == 0
 
 
+def test_old_runs_that_cannot_be_deleted_stop_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is written is written: a run does not fail because others could not be deleted. This is told once."""
+    journal = Journal(tmp_path / "a.db", synchronous="normal", max_age=10)
+    runs_of_long_ago(journal, 3, 20)
+    journal.connection.execute("CREATE TRIGGER kept BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'kept'); END")
+    with caplog.at_level(logging.ERROR, "otflow"):
+        runs_of_long_ago(journal, 200, 1)
+        again = Journal(tmp_path / "a.db", max_age=10)  # which does so when it is opened
+    assert len(list(JournalSource(journal.path).runs())) == 203
+    assert [record.getMessage()[:12] for record in caplog.records] == ["The journal "] * 2
+    with pytest.raises(JournalError, match="kept"):  # who asks for it is told
+        again.prune()
+    journal.connection.execute("DROP TRIGGER kept")
+    assert again.prune() == 2
+
+
 def test_large_journals_are_cut(tmp_path: Path) -> None:
     """By size: the oldest ended runs go until it fits, and no more."""
     journal = Journal(tmp_path / "a.db", synchronous="normal", max_size=500_000)
@@ -147,7 +214,7 @@ def test_a_million_records_are_listed_without_reading_them(tmp_path: Path) -> No
     Journal(tmp_path / "a.db").close()
     source = JournalSource(tmp_path / "a.db")
     seen: list[str] = []
-    source._connection.set_trace_callback(seen.append)
+    source._file.connection.set_trace_callback(seen.append)
     list(source.runs())
     source.latest()
     assert seen

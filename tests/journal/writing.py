@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from otflow import (
@@ -96,3 +99,29 @@ async def until_asked(workflow: Workflow, **fields: object) -> str:
 def numbers(records: Sequence[Record]) -> list[int]:
     """Return the numbers of records."""
     return [record.seq for record in records]
+
+
+@contextmanager
+def elsewhere(path: Path | str, code: str) -> Iterator[str]:
+    """Run code in another process, with a journal `j`, until it ends or waits for input; give what it printed.
+
+    It ends when the block does.
+    """
+    head = f"from otflow.journal import *; from otflow.records.record import *; j = Journal({str(path)!r})\n"
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", head + code],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()

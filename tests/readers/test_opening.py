@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import otflow
 from otflow import Context, StartEvent, StopEvent, Workflow, step
 from otflow.errors import OtflowError, ReaderError
+from otflow.journal import Journal
 from otflow.readers import read_all
 from otflow.readers.source import choose_run
 from otflow.records.spans import to_spans
@@ -75,6 +76,58 @@ def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
         otflow.open(tmp_path / "inner")
 
 
+def test_a_folder_with_a_journal(tmp_path: Path) -> None:
+    """A folder that holds a journal and what stands beside it while it is written is that journal; mixed ones are not.
+
+    The journal is open for writing all the time, and stays so.
+    """
+    with capture_records() as records:
+        asyncio.run(run_twice())
+    journal = Journal(tmp_path / "runs.db")
+    journal([each for each in records if each.run == "one"])
+    assert (tmp_path / "runs.db-wal").exists()
+    (tmp_path / ".gitignore").write_text("*")
+    assert [info.id for info in otflow.open(tmp_path).runs()] == ["one"]
+    shutil.copy(GOLDEN / "collector-file.jsonl", tmp_path / "spans.jsonl")
+    with pytest.raises(ReaderError, match=r"holds a journal \(.*runs.db\) beside 1 other files.* by its own path"):
+        otflow.open(tmp_path)
+    (tmp_path / "spans.jsonl").unlink()
+    Journal(tmp_path / "more.db").close()
+    with pytest.raises(ReaderError, match=r"holds 2 journals \(.*more.db, .*runs.db\), which are not read together"):
+        otflow.open(tmp_path)
+    journal([each for each in records if each.run == "other"])
+    assert [info.id for info in otflow.open(tmp_path / "runs.db").runs()] == ["one", "other"]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no such format", "it is text that begins with 'no such format'"),
+        (b"a,b,c\n1,2,3\n", "it is text that begins with 'a,b,c'"),
+        (b"\x89PNG\r\n\x1a\n", "it is a picture"),
+        (b"\x01\x02\x03", "it begins with the bytes 01 02 03"),
+        (b'{"level": "info", "message": "hi"}\n' * 3, "it is JSON with the keys 'level', 'message'"),
+        (b"{}", "it is JSON without any key"),
+        (b'{"resourceMetrics": []}\n' * 2, "has metrics of OTLP and no spans"),
+        (b'{"resourceLogs": []}', "has logs of OTLP and no spans"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, data: bytes, said: str) -> None:
+    """Of a file without spans it is said what it has to be, and what it is."""
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(ReaderError, match=said) as caught:
+        otflow.open(tmp_path / "file").runs()
+    assert "no spans" in said or "It has to be OTLP, as JSON lines or protobuf" in str(caught.value)
+
+
+def test_other_signals_between_spans_are_no_fault(tmp_path: Path) -> None:
+    """A collector may write logs and metrics into the same file; that is nothing that is missing."""
+    lines = (GOLDEN / "collector-file.jsonl").read_text().splitlines()
+    (tmp_path / "all.jsonl").write_text("\n".join(['{"resourceMetrics": []}', *lines[:-1], '{"resourceLogs": [{}]}']))
+    assert not any("no known kind" in gap.reason for gap in otflow.open(tmp_path / "all.jsonl").run("small").gaps)
+
+
 def test_names_tell_nothing(tmp_path: Path) -> None:
     """A file is told by what is in it, whatever it is called."""
     shutil.copy(GOLDEN / "jaeger-legacy.json", tmp_path / "trace.sqlite")
@@ -94,6 +147,7 @@ def test_names_tell_nothing(tmp_path: Path) -> None:
         ("http://localhost:99999", "is no URL"),
         ("http://127.0.0.1:9/search", "neither a Jaeger nor a Phoenix that answers"),
         ("http://127.0.0.1:9", "Is the server up, and the URL right"),
+        ("http://me:secret@127.0.0.1:9", "A URL with a password"),
     ],
 )
 def test_what_is_no_source_is_refused(source: object, said: str) -> None:
@@ -101,6 +155,23 @@ def test_what_is_no_source_is_refused(source: object, said: str) -> None:
     with pytest.raises(ReaderError, match=said) as caught:
         otflow.open(source)
     assert isinstance(caught.value, OtflowError)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Authorization": "secret\nX: y"}, "The value of the header Authorization cannot be sent"),
+        ({"Authorization": "secret ☃"}, "The value of the header Authorization cannot be sent"),
+        ({"Authorization": 5}, "The value of the header Authorization cannot be sent"),
+        ({"secret: x": "y"}, "A header has a name that is none"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused(headers: dict[str, str], said: str) -> None:
+    """A header that would break a request is an error that does not show it."""
+    with pytest.raises(ReaderError, match=said) as caught:
+        otflow.open("http://127.0.0.1:9", headers=headers)
+    assert "secret" not in str(caught.value)
 
 
 def test_what_is_no_record_is_refused() -> None:

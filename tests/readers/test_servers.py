@@ -6,8 +6,10 @@ The server here gives what it is told to; what the real ones answer is tested in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,12 +19,13 @@ import pytest
 
 import otflow
 from otflow.errors import ReaderError
-from otflow.readers import jaeger, phoenix, read_all
+from otflow.readers import jaeger, read_all, read_foreign, web
 from otflow.records.span import derive_ids
 
 GOLDEN = Path(__file__).parents[1] / "integration" / "golden"
 TRACE = f"{derive_ids('small-run')[0]:032x}"
 
+HEADERS: ContextVar[Mapping[str, str]] = ContextVar("headers")  # of the request that is answered
 Answer = Callable[[str, dict[str, str]], object]
 
 
@@ -38,6 +41,7 @@ def serve(answer: Answer) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
+            HEADERS.set(self.headers)
             given = answer(parts.path, {key: value[0] for key, value in parse_qs(parts.query).items()})
             status = given if isinstance(given, int) else 302 if isinstance(given, str) else 200
             body = given if isinstance(given, bytes) else b"" if status != 200 else json.dumps(given).encode()
@@ -156,8 +160,12 @@ def test_a_page_of_nothing_is_an_error(answer: Answer, page: str) -> None:
         list(otflow.open(url + page).runs())
 
 
-def test_where_there_is_more_than_a_page_time_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more traces than one answer may have each is found, as far as times tell them apart; the rest is named."""
+@pytest.mark.parametrize("told", [True, False])
+def test_where_there_is_more_than_a_page_time_is_parted(monkeypatch: pytest.MonkeyPatch, *, told: bool) -> None:
+    """Of more traces than one answer may have each is found, as far as times tell them apart; the rest is named.
+
+    Where an answer tells times, few questions are enough, however long the time is that is searched.
+    """
     times = {f"{number:032x}": 1_000_000 * number for number in range(1, 40)}
     asked: list[int] = []
 
@@ -167,7 +175,8 @@ def test_where_there_is_more_than_a_page_time_is_halved(monkeypatch: pytest.Monk
         if path == "/api/traces":
             within = [trace for trace, at in times.items() if int(query["start"]) <= at <= int(query["end"])]
             asked.append(len(within))
-            return {"data": [{"traceID": trace} for trace in within[: int(query["limit"])]]}
+            spans = {trace: {"spans": [{"startTime": times[trace]}]} if told else {} for trace in within}
+            return {"data": [{"traceID": trace, **spans[trace]} for trace in within[-int(query["limit"]) :]]}
         return 404
 
     monkeypatch.setattr(jaeger, "_PAGE", 4)
@@ -176,6 +185,7 @@ def test_where_there_is_more_than_a_page_time_is_halved(monkeypatch: pytest.Monk
         faults: list[str] = []
         assert look._search(faults, {}) == times.keys()
         assert faults == []
+        assert len(asked) < 45 or not told
         times = {f"{number:032x}": 1_000_000 for number in range(1, 9)}
         assert len(look._search(faults, {})) == 4
         assert [fault for fault in faults if "shows no more than 4 of the traces of service 'shop'" in fault]
@@ -230,7 +240,35 @@ def test_answers_have_a_limit() -> None:
         otflow.open(url, limit=1000)
 
 
-def test_headers_go_along() -> None:
-    """What the server wants to know of who asks is sent with each question."""
-    web = phoenix.Web("http://127.0.0.1:9", {"Authorization": "Bearer x"}, 1, 10)
-    assert web._headers["Authorization"] == "Bearer x"
+KEY = {"Authorization": "Bearer 0123456789"}
+
+
+def guarded(answer: Answer) -> Answer:
+    """Answer only who has the key."""
+    return lambda path, query: (
+        answer(path, query) if HEADERS.get().get("Authorization") == KEY["Authorization"] else 401
+    )
+
+
+@pytest.mark.parametrize("answer", [as_jaeger(), as_phoenix], ids=["jaeger", "phoenix"])
+def test_headers_go_along(answer: Answer) -> None:
+    """What the server wants to know of who asks is sent with each question, and stands in no message."""
+    with serve(guarded(answer)) as url:
+        source = otflow.open(url, headers=KEY)
+        found = source.run("small-run")
+        assert found.complete
+        assert read_foreign(source, found) == ((), ())
+        for wrong in ({}, {"Authorization": "Bearer 9876543210"}):
+            with pytest.raises(ReaderError, match="answers with 401 Unauthorized") as caught:
+                otflow.open(url, headers=wrong)
+            assert "9876543210" not in str(caught.value)
+        assert "0123456789" not in repr(source)
+
+
+def test_no_header_goes_into_the_open() -> None:
+    """A redirect from a secret place to an open one is not followed, even on the same host."""
+    request = urllib.request.Request("https://a.example:1/x", headers=KEY)
+    follow = web._SameScheme().redirect_request
+    for place in ("http://a.example:1/x", "https://b.example:1/x"):
+        assert follow(request, None, 302, "", {}, place) is None
+    assert follow(request, None, 302, "", {}, "https://a.example:1/y") is not None

@@ -98,6 +98,8 @@ def request(spans: Iterable[SpanData]) -> bytes:
             name=span.name,
             trace_id=span.trace_id.to_bytes(16),
             span_id=span.span_id.to_bytes(8),
+            parent_span_id=span.parent_id.to_bytes(8) if span.parent_id else b"",
+            start_time_unix_nano=span.start,
             attributes=[KeyValue(key=key, value=any_value(value)) for key, value in span.attributes.items()],
         )
         for span in spans
@@ -144,7 +146,9 @@ def write_jaeger(path: Path, spans: Sequence[SpanData]) -> None:
             "traceID": f"{span.trace_id:032x}",
             "spanID": f"{span.span_id:016x}",
             "operationName": span.name,
-            "references": [],
+            "references": [
+                {"refType": "CHILD_OF", "traceID": f"{span.trace_id:032x}", "spanID": f"{span.parent_id:016x}"}
+            ][: 1 if span.parent_id else 0],
             "startTime": span.start // 1000,
             "duration": (span.end - span.start) // 1000,
             "tags": [
@@ -178,7 +182,8 @@ def write_phoenix(path: Path, spans: Sequence[SpanData]) -> None:
         {
             "name": span.name,
             "context": {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"},
-            "span_kind": "CHAIN",
+            "parent_id": f"{span.parent_id:016x}" if span.parent_id else None,
+            "span_kind": "UNKNOWN",
             "start_time": datetime.fromtimestamp(span.start / 1e9, UTC).isoformat(),
             "attributes": dict(span.attributes),
         }

@@ -305,3 +305,18 @@ def test_the_fuller_record_counts(one, other, best):
     assert prefer(one, other) == prefer(other, one) == best
     if best is not None:
         assert Execution([one, other]).records == (best,)
+
+
+@pytest.mark.parametrize("number", [20_000])
+def test_many_gaps_are_explained_at_once(number):
+    """Each of thousands of gaps gets the narrowest of thousands of clues about it; a count tells of the rest."""
+    records = [
+        msgspec.structs.replace(run()[0], seq=1),
+        *(EventReceived(3 * n, RUN, 11, "m:S", body(n)) for n in (1, 2)),
+    ]
+    records += [EventReceived(3 * n, RUN, 11, "m:S", body(n)) for n in range(3, number)]
+    clues = [Gap(1, 3 * number, f"Wide {n}.") for n in range(number)]
+    clues += [Gap(3 * n + 1, 3 * n + 2, f"Narrow {n}.") for n in range(number)]
+    found = Execution(records, clues).gaps
+    assert found[4].reason == "Records 13 to 14 are missing. Narrow 4. Wide 0. Wide 1. And 19998 more such."
+    assert len(found) == number + 1

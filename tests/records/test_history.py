@@ -284,6 +284,27 @@ def test_ends(end, outcome, reason):
     assert run.invocations[3].attempts[0].outcome == "open"
 
 
+def test_what_follows_a_failure():
+    """Behind the failure of an attempt only what went to the error handler is its own; the rest is of one unknown."""
+    failed = record(StepFailed, 3, 1, ERROR)
+    handed = record(EventSent, 3, "m:StepFailedEvent", NOTHING, "h")
+    run = read(*START, failed, handed, record(ContextWritten, 3, "x", NOTHING))
+    first, second = run.invocations[3].attempts
+    assert (first.number, first.sent, first.written) == (1, (5,), ())
+    assert (second.number, second.started, [each.seq for each in second.written]) == (0, 0, [6])
+
+
+def test_no_attempt_outlives_its_process():
+    """What an invocation did after the run went on from saved data is of a new attempt."""
+    records = number(
+        *START, record(RunResumed, NOTHING), record(StepStarted, 3, 1, "a", 2), record(StepCompleted, 3, 1)
+    )
+    (run,) = read_runs(each for each in records if each.seq != 5)
+    assert [(each.started, each.ended) for each in run.invocations[3].attempts] == [(3 * S, 0), (0, 6 * S)]
+    (run,) = read_runs(records)
+    assert [(each.started, each.ended) for each in run.invocations[3].attempts] == [(3 * S, 0), (5 * S, 6 * S)]
+
+
 def test_pauses():
     """A pause lasts until the run goes on; going on without a pause is none."""
     run = read(*START, record(RunPaused, "delayed"), record(RunResumed), record(RunResumed), record(RunPaused, "x"))
@@ -292,6 +313,28 @@ def test_pauses():
         ("x", 7 * S, 0),
     ]
     assert run.outcome == "paused"
+
+
+def test_pauses_with_holes():
+    """Where records are missing, a pause lasts as long as is sure, and the run is not said to pause."""
+    more = (
+        record(RunPaused, "delayed"),
+        record(RunResumed),
+        record(RunPaused, "x"),
+        record(EventReceived, "m:B", NOTHING),
+    )
+    first, *records = number(*START, *more, record(RunResumed), record(RunPaused, "y"))
+    (run,) = read_runs([first, *(each for each in records if each.seq not in {5, 8})])
+    assert [(pause.reason, pause.started, pause.ended) for pause in run.pauses] == [
+        ("delayed", 4 * S, 4 * S),
+        ("x", 6 * S, 7 * S),
+        ("y", 9 * S, 0),
+    ]
+    assert (run.outcome, run.reason) == ("paused", "y")
+    (run,) = read_runs(
+        [each for each in records if each.seq not in {8, 9}] + [EventReceived(12, "run", S, "m:B", NOTHING)]
+    )
+    assert (run.outcome, run.reason) == ("open", "")
 
 
 def test_restored():

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from otflow import Context, Event, HumanResponseEvent, StartEvent, StopEvent, Workflow, step
+from otflow import Context, Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent, Workflow, step
 from otflow.records.body import Body
 from otflow.records.execution import Execution
 from otflow.records.payloads import make_mark
 from otflow.records.record import ContextWritten, EventsCollected, EventSent, StepCompleted, StepStarted
+from otflow.replay import fork
 from otflow.replay.testing import write_test
 from otflow.testing import capture_records
 from tests.drawing.runs import RUNS
@@ -61,6 +62,49 @@ class Loose(Workflow):
         async with ctx.store.edit_state() as state:
             del state.__pydantic_extra__["old"]
         return StopEvent()
+
+
+class Sets(Workflow):
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        await ctx.store.set("seen", {"e", "b", "a", "d", "c"})
+        return StopEvent()
+
+
+class Sends(Workflow):
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> Pair | StopEvent:
+        ctx.send_event(Pair(n=1))
+        answer = await ctx.wait_for_event(HumanResponseEvent, InputRequiredEvent(text="?"))
+        return StopEvent(result=answer.text)
+
+    @step
+    async def take(self, ev: Pair) -> None:
+        pass
+
+
+async def interrupt():
+    """Interrupt an attempt that waits; write the test of the run that is resumed, and of one that is forked."""
+    texts = []
+    with capture_records() as records:
+        handler = Sends(timeout=None).run()
+        async for event in handler.stream_events():
+            if isinstance(event, InputRequiredEvent):
+                break
+        saved = handler.ctx.to_dict()
+        asked = list(records)
+        await handler.cancel_run()
+    for again in (
+        lambda: Sends(timeout=None).run(ctx=Context.from_dict(Sends(), saved), run_id=asked[0].run),
+        lambda: fork(Execution(asked), Sends(timeout=None)),
+    ):
+        with capture_records() as records:
+            handler = again()
+            handler.ctx.send_event(HumanResponseEvent(text="yes"))
+            assert await handler == "yes"
+        before = asked if records[0].run == asked[0].run else []
+        texts.append(write([*before, *records], Sends))
+    return texts
 
 
 class Broken(Workflow):
@@ -116,6 +160,24 @@ def test_a_loose_state_is_written_by_its_keys():
     assert 'assert called.written == [("old", DELETED)]' in text
     exec(compile(text, "written", "exec"), scope := {})
     [scope[name]() for name in scope if name.startswith("test_")]
+
+
+def test_sets_are_written_in_one_order():
+    """What a step wrote as a set is compared in an order that every process gives it."""
+    text = write(run(Sets), Sets)
+    assert 'assert called.written == [("seen", ["a", "b", "c", "d", "e"])]' in text
+    exec(compile(text, "written", "exec"), scope := {})
+    [scope[name]() for name in scope if name.startswith("test_")]
+
+
+def test_what_was_taken_up_is_held_to_what_is_known_of_it():
+    """Of an attempt that was interrupted its last try is tested, without what the one before it had sent already."""
+    for text in asyncio.run(interrupt()):
+        assert "It was interrupted, and what it had sent before is not recorded again" in words(text)
+        assert text.count("def test_begin") == 1
+        assert "called.streamed" not in text.partition("def test_begin")[2].partition("def test_")[0]
+        exec(compile(text, "written", "exec"), scope := {})
+        [scope[name]() for name in scope if name.startswith("test_")]
 
 
 def test_what_failed_is_left_out():

@@ -19,10 +19,7 @@ from otflow.records.body import Body
 from otflow.records.execution import Execution
 from otflow.records.payloads import make_mark
 from otflow.records.record import EventSent, StepCompleted, StepStarted
-from otflow.records.span import SpanData
-from otflow.records.spans import to_spans
 from otflow.replay.constructors import Names, UnwritableError, write_event, write_model
-from otflow.replay.outside import find_calls
 from otflow.replay.template import comment, lay_out, quote, write_plain
 from otflow.replay.testing import load_workflow, write_test
 from otflow.testing import capture_records
@@ -98,9 +95,9 @@ def run(value="x"):
     return records
 
 
-def write(records, foreign=()):
+def write(records):
     """Write the test of a run."""
-    return write_test(Execution(records), f"{__name__}:Echo", foreign)
+    return write_test(Execution(records), f"{__name__}:Echo")
 
 
 @given(PLAIN)
@@ -279,33 +276,3 @@ def test_a_reference_leads_to_a_workflow():
         with pytest.raises(WorkflowConfigurationError, match=wrong.replace(".", r"\.")):
             load_workflow(wrong)
     assert "return ECHO\n" in write_test(Execution(run()), f"{__name__}:ECHO")
-
-
-def span(id, parent, name, **attributes):
-    """Make a span of another library."""
-    return SpanData(name, 1, id, parent, 0, 0, {key.replace("__", "."): value for key, value in attributes.items()})
-
-
-def test_calls_of_the_outside_are_offered_as_stubs():
-    """Calls that were recorded under an attempt, near or far, stand in its test; others do not."""
-    records = run()
-    own = next(each.span_id for each in to_spans(records) if each.name == "step end")
-    foreign = [
-        span(5, own, "GET", http__request__method="GET", url__full="https://x.org/a", http__response__status_code=200),
-        span(6, 5, "inner"),
-        span(7, 6, "chat", gen_ai__request__model="m1", output__value="y" * 300),
-        span(8, own, "chat", llm__model_name="m2"),
-        span(9, own, "GET /b", http__request__method="GET", http__route="/b"),
-        span(10, 11, "GET", http__request__method="GET"),
-        span(12, 13, "GET", http__request__method="GET"),
-        span(13, 12, "circle"),
-    ]
-    [(place, calls)] = find_calls(Execution(records), foreign).items()
-    assert place[1] == 1
-    assert calls[0] == "GET https://x.org/a answered 200"
-    assert calls[1].startswith("chat: the model m1 answered yyy")
-    assert calls[2:] == ["chat: the model m2"]
-    text = write(records, foreign)
-    assert "# - GET https://x.org/a answered 200" in text
-    assert "monkeypatch.setattr" in text
-    assert find_calls(Execution(records), ()) == {}

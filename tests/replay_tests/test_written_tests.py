@@ -55,10 +55,13 @@ def test_it_passes_on_what_ran(written):
         ('"sum": sum(', '"sum": 1 + sum(', "test_total"),
         ('step="price"', 'step="total"', "test_split"),
         ('text="noted"', 'text=""', "test_note"),
+        ('return Log(text="noted")', 'ctx.send_event(Log(text="more")); return Log(text="noted")', "test_note"),
+        ('return Log(text="noted")', 'ctx.write_event_to_stream(ev); return Log(text="noted")', "test_note"),
+        ("if found is None:", 'await ctx.store.set("more", 1)\n        if found is None:', "test_total"),
     ],
 )
 def test_it_fails_when_a_step_was_changed(written, tmp_path, old, new, step):
-    """When a step gives something else, its tests fail, and those of other steps do not."""
+    """When a step gives something else, or does more, its tests fail, and those of other steps do not."""
     text = (written / "shopping.py").read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "pyproject.toml").write_text("")
@@ -89,3 +92,4 @@ def test_it_can_be_read(written):
     assert 'answers=[Answer(text="yes")]' in text
     assert "attempt=2" in text
     assert 'assert called.targets == [None, "price"]' in text
+    assert "assert called.sent == called.streamed == []\n" in text

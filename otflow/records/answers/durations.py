@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from otflow.records.execution import Execution
-from otflow.records.history import Attempt, Invocation, Run
+from otflow.records.history import Attempt, Invocation, Run, tell_astray
 
 __all__ = ["Spent", "StepTime", "spent"]
-
-_NS = 1_000_000_000
 
 
 class StepTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +48,8 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
         wall: from the first record to the last.
         busy: how much of that was there at least one step running.
         pauses: how long nothing executed, by the reason.
+        doubts: why the times of the records do not tell how long anything took, in sentences. If there are any, no
+            times are given, and no pauses: all of them are 0.
     """
 
     steps: tuple[StepTime, ...]
@@ -57,6 +57,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     wall: int
     busy: int
     pauses: tuple[tuple[str, int], ...]
+    doubts: tuple[str, ...] = ()
 
 
 def spent(execution: Execution) -> Spent:
@@ -70,6 +71,10 @@ def spent(execution: Execution) -> Spent:
     for invocation in run.invocations.values():
         by_step[invocation.step].append(_measure(run, invocation))
     steps = [_add(step, times) for step, times in by_step.items()]
+    if run.astray:
+        steps = [StepTime(step=each.step, invocations=each.invocations, attempts=each.attempts) for each in steps]
+        total = _add("", steps)
+        return Spent(steps=tuple(steps), total=total, wall=0, busy=0, pauses=(), doubts=(tell_astray(run),))
     pauses: defaultdict[str, int] = defaultdict(int)
     for pause in run.pauses:
         pauses[pause.reason] += max(0, (pause.ended or run.ended) - pause.started)
@@ -77,7 +82,7 @@ def spent(execution: Execution) -> Spent:
     return Spent(
         steps=tuple(sorted(steps, key=lambda each: (-each.running, each.step))),
         total=_add("", steps),
-        wall=run.ended - run.started,
+        wall=run.duration,
         busy=_cover(work),
         pauses=tuple(sorted(pauses.items())),
     )
@@ -101,10 +106,10 @@ def _measure(run: Run, invocation: Invocation) -> StepTime:
 
 
 def _delay_of(before: Attempt | None, attempt: Attempt) -> int:
-    """Return how long the delay before an attempt lasted; what was planned, if that is all that is known."""
-    if attempt.delay and before is not None and before.ended and attempt.ready:
+    """Return how long the delay before an attempt lasted; 0 if one of its ends is not known."""
+    if attempt.delay and before is not None and before.ended and attempt.ready and before.number + 1 == attempt.number:
         return max(0, attempt.ready - before.ended)
-    return round(attempt.delay * _NS)
+    return 0
 
 
 def _add(step: str, times: Iterable[StepTime]) -> StepTime:
@@ -118,7 +123,7 @@ def _add(step: str, times: Iterable[StepTime]) -> StepTime:
 
 def _work_of(attempt: Attempt) -> Iterator[tuple[int, int]]:
     """Give the times from the start of an attempt to its end in which it did not stand still."""
-    if not attempt.started or not attempt.ended:
+    if not attempt.started or not attempt.ended or attempt.unclear:
         return
     at = attempt.started
     for wait in sorted(attempt.waits, key=lambda wait: wait.started):

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from otflow.records.execution import Execution
-from otflow.records.history import Attempt, Event, Invocation, Run
+from otflow.records.history import Attempt, Event, Invocation, Run, tell_astray
 
 __all__ = ["CriticalPath", "Segment", "critical_path"]
 
@@ -51,12 +51,15 @@ class CriticalPath(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         segments: the parts, in order.
         wall: how long the run took, in nanoseconds.
-        whole: whether the path leads from the start of the run to its end, so that nothing is missing in between.
+        whole: whether the path leads from the start of the run to its end, and nothing of the run is missing.
+        doubts: why the times of the records do not tell how long anything took, in sentences. If there are any, there
+            are no parts, and `wall` is 0.
     """
 
     segments: tuple[Segment, ...]
     wall: int
     whole: bool
+    doubts: tuple[str, ...] = ()
 
     @property
     def duration(self) -> int:
@@ -71,12 +74,14 @@ def critical_path(execution: Execution) -> CriticalPath:
         execution: the run.
     """
     run = execution.history
+    if run.astray:
+        return CriticalPath(segments=(), wall=0, whole=False, doubts=(tell_astray(run),))
     trail = _Trail(run)
     id, until = _find_end(run)
     while id in run.invocations and id not in trail.seen:
         id, until = trail.follow(run.invocations[id], until)
-    whole = trail.reached and not run.gaps
-    return CriticalPath(segments=tuple(reversed(trail.segments)), wall=run.ended - run.started, whole=whole)
+    whole = trail.reached and execution.complete
+    return CriticalPath(segments=tuple(reversed(trail.segments)), wall=run.duration, whole=whole)
 
 
 def _find_end(run: Run) -> tuple[int, int]:
@@ -94,8 +99,8 @@ def _find_end(run: Run) -> tuple[int, int]:
     ]
     if busy:
         return min(busy)[1], run.ended
-    last = max((each.attempts[-1].ended, each.id) for each in run.invocations.values()) if run.invocations else (0, 0)
-    return last[1], run.ended
+    tried = [(each.attempts[-1].ended, each.id) for each in run.invocations.values() if each.attempts]
+    return max(tried, default=(0, 0))[1], run.ended
 
 
 class _Trail:
@@ -112,6 +117,7 @@ class _Trail:
         )
 
     def add(self, doing: Doing, started: int, ended: int, of: Invocation | None = None, attempt: int = 0) -> None:
+        ended = min(ended, self.segments[-1].started) if self.segments else ended  # no moment is told twice
         if ended > started:
             step, id = (of.step, of.id) if of is not None else ("", 0)
             self.segments.append(
@@ -141,6 +147,8 @@ class _Trail:
         """Go back through an attempt, up to its start or to an event of a step that it had to wait for."""
         at = min(until, attempt.ended) if attempt.ended else until
         number = attempt.number
+        if attempt.unclear:
+            return None, attempt.started
         for wait in sorted(attempt.waits, key=lambda wait: -(wait.ended or until)):
             ended = wait.ended or at
             if not wait.started or ended > at:

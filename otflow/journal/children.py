@@ -1,0 +1,51 @@
+"""Which runs of a journal were begun by steps of another one, and with what. It reads; nothing is written."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from otflow.journal.rows import span_of
+from otflow.records.codec import decode
+from otflow.records.record import EventReceived, RunStarted
+
+__all__ = ["Beginning", "Child", "find_children", "read_beginning"]
+
+
+class Child(NamedTuple):
+    """A run that a step of another one began: its id, and the name of its workflow."""
+
+    id: str
+    workflow: str
+
+
+class Beginning(NamedTuple):
+    """With what a run began."""
+
+    started: RunStarted
+    received: EventReceived
+
+
+def find_children(connection: sqlite3.Connection, parent: str) -> list[Child]:
+    """List the runs that steps of a run began, in the order in which they began."""
+    # said twice, because the index has only runs with a parent
+    query = "SELECT id, workflow FROM run WHERE parent_run = ? AND parent_run != '' ORDER BY no"
+    return [Child._make(row) for row in connection.execute(query, (parent,))]
+
+
+def read_beginning(connection: sqlite3.Connection, run: str) -> Beginning | None:
+    """Read how a run began; None if it went on from saved data, or its beginning is not there.
+
+    Raises:
+        msgspec.MsgspecError: these are no records of this release.
+    """
+    row = connection.execute("SELECT no FROM run WHERE id = ?", (run,)).fetchone()
+    if row is None:
+        return None
+    first, _ = span_of(row[0])
+    rows = connection.execute("SELECT data FROM record WHERE id IN (?, ?) ORDER BY id", (first + 1, first + 2))
+    match [decode(data) for (data,) in rows]:
+        case [RunStarted() as started, EventReceived() as received]:
+            return Beginning(started, received)
+        case _:
+            return None

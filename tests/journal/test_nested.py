@@ -1,0 +1,532 @@
+"""What a step had begun is not begun again: runs that the steps of a run begin go on, or count, when it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import BaseModel
+
+from otflow import (
+    ConstantDelayRetryPolicy,
+    Context,
+    Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+    step,
+)
+from otflow.dispatcher import Dispatcher
+from otflow.journal import Journal, JournalSource, RunOwnedError, answer
+from otflow.journal.children import Child as Kept
+from otflow.journal.children import find_children, read_beginning
+from otflow.records.kinship import Attempted, name_child
+from otflow.records.record import RunCompleted, RunStarted, StepStarted, StreamWritten
+from otflow.replay.rebuild import MisfitError
+from tests.journal.writing import wire
+
+
+class Price(BaseModel):
+    """What JSON alone would make a dict of."""
+
+    amount: int
+    day: date
+
+
+class Paid(Event):
+    """The middle of a child."""
+
+    name: str
+
+
+class Note(Event):
+    """Something for the stream."""
+
+    text: str
+
+
+class Ask(InputRequiredEvent):
+    """A question."""
+
+
+class Opaque:
+    """What JSON cannot hold."""
+
+
+class Declined(Exception):
+    """A plain exception of a user."""
+
+
+class Odd(Exception):
+    """One that is made of more than a text."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class Child(Workflow):
+    """Two steps, with effects that are counted, and a gate that may be closed."""
+
+    calls: ClassVar[Counter[str]] = Counter()
+    gate: ClassVar[asyncio.Event | None] = None
+    at_gate: ClassVar[str] = ""
+
+    @step
+    async def pay(self, ctx: Context, ev: StartEvent) -> Paid:
+        """Have an effect."""
+        Child.calls[f"pay {ev.name}"] += 1
+        await ctx.store.set("paid", (ev.name,))
+        ctx.write_event_to_stream(Note(text=f"paid {ev.name}"))
+        return Paid(name=ev.name)
+
+    @step
+    async def after(self, ctx: Context, ev: Paid) -> StopEvent:
+        """Have another one, and end in the way that the name says."""
+        Child.calls[f"after {ev.name}"] += 1
+        if Child.at_gate == ev.name and Child.gate is not None:
+            ctx.write_event_to_stream(Note(text="at the gate"))
+            await Child.gate.wait()
+        match ev.name.partition("-")[0]:
+            case "fail":
+                raise Declined("no money")
+            case "key":
+                raise KeyError("k")
+            case "odd":
+                raise Odd(7)
+            case "late":
+                await asyncio.Event().wait()
+            case "opaque":
+                return StopEvent(result=Opaque())
+            case "ask":
+                answer = await ctx.wait_for_event(HumanResponseEvent, Ask(), timeout=None)
+                return StopEvent(result=answer.response)
+        return StopEvent(result=Price(amount=len(ev.name), day=date(2026, 1, 2)))
+
+
+class Parent(Workflow):
+    """A step that begins runs and then stands still, until it is let go."""
+
+    hold: ClassVar[asyncio.Event | None] = None
+
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        """Do as the test says."""
+        return StopEvent(result=await self.body(ctx))
+
+    async def body(self, ctx: Context) -> object:
+        """Begin two runs, one after the other."""
+        one = await self.child().run(name="one")
+        two = await self.child().run(name="two")
+        await self.stand()
+        return [one, two]
+
+    def child(self, **options: object) -> Child:
+        """Make a child that writes where this one does."""
+        return Child(dispatcher=self._dispatcher, **options)  # type: ignore[arg-type]  # the tests name them
+
+    async def stand(self) -> None:
+        """Stand still in the first life."""
+        if Parent.hold is not None:
+            await Parent.hold.wait()
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    Child.calls.clear()
+    Child.gate, Child.at_gate, Parent.hold = None, "", None
+
+
+async def until(path: Path, *outcomes: str) -> None:
+    """Wait until the runs of a journal, but for the parent, have come to these outcomes."""
+    async with asyncio.timeout(30):
+        source = JournalSource(path)
+        while sorted(i.outcome for i in source.runs() if i.id != "p") != sorted(outcomes):
+            await asyncio.sleep(0)
+
+
+def list_notes(path: Path) -> list[str]:
+    """List what stands in the streams."""
+    source = JournalSource(path)
+    records = [record for info in list(source.runs()) for record in source.run(info.id).records]
+    return [record.body.json.decode() for record in records if isinstance(record, StreamWritten)]
+
+
+def die(path: Path, parent: type[Parent], *outcomes: str, hold: bool = True, **options: object) -> None:
+    """Run a parent until its children have come to these outcomes, and let the process be gone without a word.
+
+    A journal that is cut off writes no more, which is what a killed process does.
+    """
+    dispatcher, journal, _ = wire(path)
+
+    async def main() -> None:
+        Child.gate = asyncio.Event()
+        Parent.hold = asyncio.Event() if hold else None
+        handler = parent(dispatcher=dispatcher, timeout=None, **options).run(run_id="p")
+        await until(path, *outcomes)
+        while Child.at_gate and not any("at the gate" in text for text in list_notes(path)):
+            await asyncio.sleep(0)
+        dispatcher.journals = ()
+        handler.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    for id in [info.id for info in JournalSource(path).runs()]:
+        journal.abandon(id)
+    journal.close()
+    Child.gate = Parent.hold = None
+
+
+def go_on(path: Path, parent: type[Parent], *, attached: bool = True, **options: object) -> object:
+    """Resume the parent as another process would."""
+    dispatcher = Dispatcher()
+    if attached:
+        dispatcher.attach(Journal(path), journal=True)
+
+    async def main() -> object:
+        return await parent(dispatcher=dispatcher, timeout=None, **options).resume("p", path)
+
+    return asyncio.run(main())
+
+
+def outcomes(path: Path) -> dict[str, list[str]]:
+    """Return the outcomes of the runs by workflow."""
+    found: dict[str, list[str]] = {}
+    for info in JournalSource(path).runs():
+        found.setdefault(info.workflow, []).append(info.outcome)
+        assert JournalSource(path).run(info.id).complete
+    return found
+
+
+PRICE = Price(amount=3, day=date(2026, 1, 2))
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_child_that_completed_gives_its_result(tmp_path: Path, *, attached: bool) -> None:
+    """Nothing of it runs again, and its result has the classes that it had."""
+    die(tmp_path / "a.db", Parent, "completed", "completed")
+    assert go_on(tmp_path / "a.db", Parent, attached=attached) == [PRICE, PRICE]
+    assert set(Child.calls.values()) == {1}
+    assert outcomes(tmp_path / "a.db") == {"Parent": ["completed"], "Child": ["completed"] * 2}
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_child_in_flight_goes_on_where_it_stood(tmp_path: Path, *, attached: bool) -> None:
+    """Only its attempt in flight runs again; its journal gets the rest of it, whichever way the parent was resumed."""
+    Child.at_gate = "two"
+    die(tmp_path / "a.db", Parent, "completed", "open")
+    assert go_on(tmp_path / "a.db", Parent, attached=attached) == [PRICE, PRICE]
+    assert Child.calls == {"pay one": 1, "after one": 1, "pay two": 1, "after two": 2}
+    assert outcomes(tmp_path / "a.db") == {"Parent": ["completed"], "Child": ["completed"] * 2}
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_child_that_had_not_begun_begins(tmp_path: Path, *, attached: bool) -> None:
+    """It is written into the journal of its parent, and is found when the parent dies again."""
+    Child.at_gate = "one"
+    die(tmp_path / "a.db", Parent, "open")
+    assert go_on(tmp_path / "a.db", Parent, attached=attached) == [PRICE, PRICE]
+    assert outcomes(tmp_path / "a.db") == {"Parent": ["completed"], "Child": ["completed"] * 2}
+    with Journal(tmp_path / "a.db").look() as connection:
+        kept = find_children(connection, "p")
+        since = min(r.at for r in JournalSource(tmp_path / "a.db").run("p").records if isinstance(r, StepStarted))
+        attempted = Attempted("p", 3, 1, since)
+        assert kept == [Kept(name_child(attempted, 0), "Child"), Kept(name_child(attempted, 1), "Child")]
+        assert read_beginning(connection, "nobody") is None
+
+
+class Gathering(Parent):
+    """Begins three runs at once, in another order in each life."""
+
+    order: ClassVar[tuple[str, ...]] = ("a", "bb", "ccc")
+
+    async def body(self, ctx: Context) -> object:
+        """Begin them."""
+        prices = await asyncio.gather(*(self.child().run(name=name) for name in self.order))
+        await self.stand()
+        return [price.amount for price in prices]
+
+
+def test_children_are_recognised_by_what_they_began_with(tmp_path: Path) -> None:
+    """In whatever order they begin, each gives the result that it had, and one that is new runs."""
+    Child.at_gate = "bb"
+    die(tmp_path / "a.db", Gathering, "completed", "completed", "open")
+    Gathering.order = ("ccc", "dddd", "a", "bb", "a")
+    try:
+        assert go_on(tmp_path / "a.db", Gathering) == [3, 4, 1, 2, 1]
+    finally:
+        Gathering.order = ("a", "bb", "ccc")
+    assert Child.calls["pay a"] == 2  # a second one of these is another one
+    assert {name: count for name, count in Child.calls.items() if " a" not in name} == {
+        "pay bb": 1,
+        "after bb": 2,
+        "pay ccc": 1,
+        "after ccc": 1,
+        "pay dddd": 1,
+        "after dddd": 1,
+    }
+
+
+class Middle(Workflow):
+    """Begins a run of its own."""
+
+    @step
+    async def call(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        """Begin it."""
+        return StopEvent(result=await Child(dispatcher=self._dispatcher).run(name="deep"))
+
+
+class Grand(Parent):
+    """Begins a run that begins one."""
+
+    async def body(self, ctx: Context) -> object:
+        """Begin it."""
+        return await Middle(dispatcher=self._dispatcher).run()
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_grandchildren_go_on_too(tmp_path: Path, *, attached: bool) -> None:
+    """A run goes on with all that stands below it, whichever way the topmost one was resumed."""
+    Child.at_gate = "deep"
+    die(tmp_path / "a.db", Grand, "open", "open")
+    assert go_on(tmp_path / "a.db", Grand, attached=attached) == Price(amount=4, day=date(2026, 1, 2))
+    assert Child.calls == {"pay deep": 1, "after deep": 2}
+    assert outcomes(tmp_path / "a.db") == {c: ["completed"] for c in ("Grand", "Middle", "Child")}
+
+
+class Careful(Parent):
+    """Catches what its children raise."""
+
+    async def body(self, ctx: Context) -> object:
+        """Begin some that end badly."""
+        found: list[object] = []
+        for name in ("fail", "key", "odd", "late"):
+            handler = self.child(timeout=0.05 if name == "late" else None).run(name=name)
+            try:
+                await handler
+            except (Declined, KeyError, WorkflowTimeoutError, WorkflowRuntimeError) as error:
+                end = handler.get_stop_event()
+                found.append((type(error).__name__, isinstance(error, WorkflowRuntimeError), type(end).__name__))
+        await self.stand()
+        return found
+
+
+def test_a_child_that_failed_has_failed(tmp_path: Path) -> None:
+    """The step that runs again takes the same way: the failure, or the timeout, of a child is raised as it was."""
+    die(tmp_path / "a.db", Careful, "failed", "failed", "failed", "timed out")
+    assert go_on(tmp_path / "a.db", Careful) == [
+        ("Declined", True, "WorkflowFailedEvent"),
+        ("KeyError", True, "WorkflowFailedEvent"),
+        ("WorkflowRuntimeError", True, "WorkflowFailedEvent"),  # its class takes more than a text
+        ("WorkflowTimeoutError", False, "WorkflowTimedOutEvent"),
+    ]
+    assert set(Child.calls.values()) == {1}
+
+
+class Retrying(Workflow):
+    """Its attempts begin runs each for itself."""
+
+    hold: ClassVar[asyncio.Event | None] = None
+
+    @step(retry_policy=ConstantDelayRetryPolicy(maximum_attempts=3, delay=0))
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        """Fail behind the first child, stand still behind the second."""
+        await Child(dispatcher=self._dispatcher).run(name="good")
+        if Parent.hold is not None and ctx.attempt == 2:
+            await Parent.hold.wait()
+        if ctx.attempt < 3:
+            raise ValueError("again")
+        return StopEvent(result=ctx.attempt)
+
+
+def test_another_attempt_begins_other_runs(tmp_path: Path) -> None:
+    """What an attempt that failed had begun is nothing to the next one, even if it begins with the same."""
+    die(tmp_path / "a.db", Retrying, "completed", "completed")  # type: ignore[arg-type]  # it is run in the same way
+    assert go_on(tmp_path / "a.db", Retrying) == 3  # type: ignore[arg-type]
+    assert Child.calls == {"pay good": 3, "after good": 3}
+
+
+class Reading(Parent):
+    """Reads the stream of its child, and answers what it asks."""
+
+    async def body(self, ctx: Context) -> object:
+        """Read and answer."""
+        own: Context = Context(child := self.child())
+        handler = child.run(ctx=own, name="ask")
+        read: list[str] = []
+        async for event in handler.stream_events():
+            if isinstance(event, Ask):
+                read.append("asked")
+                handler.ctx.send_event(HumanResponseEvent(response="fine"))
+            elif isinstance(event, Note):
+                read.append(event.text)
+        assert handler.ctx is own
+        result = await handler, await own.store.get("paid"), read
+        await self.stand()
+        return result
+
+
+def test_the_stream_of_a_child_is_read_again(tmp_path: Path) -> None:
+    """The step that runs again sees what it saw, without questions that it has answered; and so is the state."""
+    die(tmp_path / "a.db", Reading, "completed")
+    assert go_on(tmp_path / "a.db", Reading) == ("fine", ("ask",), ["paid ask"])
+    assert set(Child.calls.values()) == {1}
+
+
+def test_the_stream_of_a_child_in_flight_is_read_again(tmp_path: Path) -> None:
+    """What its attempts in flight write again, and only that, they write again; questions that are open are asked."""
+    Child.at_gate = "ask"
+    die(tmp_path / "a.db", Reading, "open")
+    Child.at_gate = ""
+    assert go_on(tmp_path / "a.db", Reading) == ("fine", ("ask",), ["paid ask", "asked"])
+
+
+def test_a_result_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    """A wrong result is worse than none."""
+
+    class Strange(Parent):
+        async def body(self, ctx: Context) -> object:
+            result = await self.child().run(name="opaque")
+            await self.stand()
+            return isinstance(result, Opaque)
+
+    die(tmp_path / "a.db", Strange, "completed")
+    with pytest.raises(MisfitError, match="because it is not whole in the journal"):
+        go_on(tmp_path / "a.db", Strange)
+
+
+class Waiting(Parent):
+    """Begins a run that asks, and leaves the answer to others."""
+
+    async def body(self, ctx: Context) -> object:
+        """Begin it."""
+        return await self.child(timeout=None).run(name="ask")
+
+
+def test_a_child_that_waits_is_answered_later(tmp_path: Path) -> None:
+    """An answer that is left for a nested run reaches it when the run above goes on."""
+    path = tmp_path / "a.db"
+    die(path, Waiting, "paused")
+    [kept] = [info.id for info in JournalSource(path).runs() if info.id != "p"]
+    answer(kept, HumanResponseEvent(response="by post"), journal=path)
+    assert go_on(path, Waiting, attached=False) == "by post"
+    assert Child.calls == {"pay ask": 1, "after ask": 2}
+
+
+def test_saved_data_may_be_gone_on_with_twice(tmp_path: Path) -> None:
+    """Who goes on from saved data in place of the journal begins other runs, each time."""
+    path = tmp_path / "a.db"
+    dispatcher, *_ = wire(path)
+
+    async def main() -> list[object]:
+        Parent.hold = asyncio.Event()
+        handler = Parent(dispatcher=dispatcher).run(run_id="p")
+        await until(path, "completed", "completed")
+        data = handler.ctx.to_dict()
+        await handler.cancel_run()
+        Parent.hold = None
+        found = []
+        for _ in range(2):
+            parent = Parent(dispatcher=dispatcher)
+            found.append(await parent.run(ctx=Context.from_dict(parent, data)))
+        return found
+
+    assert asyncio.run(main()) == [[PRICE, PRICE]] * 2
+    assert Child.calls["pay one"] == 3
+
+
+def test_what_an_open_run_asks_for_is_kept(tmp_path: Path) -> None:
+    """The outcome of a run is not deleted for its age while the one above has not ended."""
+    journal = Journal(tmp_path / "a.db", max_age=10)
+    for id, above in (("open", ""), ("done", ""), ("of-open", "open"), ("of-done", "done")):
+        journal([RunStarted(1, id, 1, "W", "g", parent_run=above)])
+    for id in ("of-open", "of-done", "done"):
+        journal([RunCompleted(2, id, 2, 1)])
+    assert journal.prune() == 2
+    assert [info.id for info in JournalSource(journal.path).runs()] == ["open", "of-open"]
+
+
+class Named(Parent):
+    """Gives its child a name."""
+
+    async def body(self, ctx: Context) -> object:
+        """Begin it, with something that differs each time."""
+        price = await self.child().run(run_id="order-7", name="one", salt=id(ctx))
+        await self.stand()
+        return price
+
+
+def test_a_child_with_a_name_is_found_by_it(tmp_path: Path) -> None:
+    """Whoever names a run says which one it is, whatever it begins with."""
+    die(tmp_path / "a.db", Named, "completed")
+    assert go_on(tmp_path / "a.db", Named) == PRICE
+    assert set(Child.calls.values()) == {1}
+
+
+def test_a_child_that_somebody_runs_is_refused(tmp_path: Path) -> None:
+    """A run has one owner, also below another one."""
+    path = tmp_path / "a.db"
+    Child.at_gate = "one"
+    die(path, Parent, "open")
+    Child.at_gate = ""
+    [kept] = [info.id for info in JournalSource(path).runs() if info.id != "p"]
+    journal = Journal(path)
+    journal.claim(kept)
+    with pytest.raises(RunOwnedError):
+        go_on(path, Parent)
+
+
+def test_a_run_stays_in_its_journal(tmp_path: Path) -> None:
+    """A run that is resumed from a journal, and all below it, is written there and nowhere else; others go on."""
+    a, b = tmp_path / "a.db", tmp_path / "b.db"
+    Child.at_gate = "one"
+    die(a, Parent, "open")
+    Child.at_gate = ""
+    dispatcher, _, seen = wire(b)
+
+    async def main() -> object:
+        result = await Parent(dispatcher=dispatcher, timeout=None).resume("p", a)
+        await Child(dispatcher=dispatcher).run(name="other")
+        return result
+
+    assert asyncio.run(main()) == [PRICE, PRICE]
+    assert outcomes(a) == {"Parent": ["completed"], "Child": ["completed"] * 2}
+    assert outcomes(b) == {"Child": ["completed"]}
+    assert len({record.run for record in seen}) == 4
+    assert len(dispatcher.journals) == 1
+
+
+def test_what_outlives_its_parent_stays_in_its_journal(tmp_path: Path) -> None:
+    """A journal that was opened for a run is closed when the last run below it has ended."""
+    path = tmp_path / "a.db"
+
+    class Careless(Parent):
+        handler: ClassVar[asyncio.Future[object]]
+
+        async def body(self, ctx: Context) -> object:
+            Careless.handler = self.child(timeout=None).run(name="one")
+            await self.stand()
+            return "gone"
+
+    Child.at_gate = "one"
+    die(path, Careless, "open")
+    dispatcher = Dispatcher()
+
+    async def main() -> object:
+        Child.gate = asyncio.Event()
+        assert await Careless(dispatcher=dispatcher).resume("p", path) == "gone"
+        assert len(dispatcher.journals) == 1
+        Child.gate.set()
+        return await Careless.handler
+
+    assert asyncio.run(main()) == PRICE
+    assert dispatcher.journals == ()
+    assert outcomes(path) == {"Careless": ["completed"], "Child": ["completed"]}
