@@ -23,7 +23,7 @@ from otflow.events import Event, StartEvent
 from otflow.handler import WorkflowHandler
 from otflow.records.body import Body
 from otflow.records.kinship import Attempted, name_child
-from otflow.runtime.attempt import Attempt
+from otflow.runtime.attempt import Attempt, count_forks
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.checkpoints import CheckpointCallback, take_checkpoints
 from otflow.runtime.clock import Clock, SystemClock
@@ -33,7 +33,7 @@ from otflow.runtime.telling import tell_about, tell_leftovers, tell_snapshot
 from otflow.runtime.watch import narrate
 from otflow.tagging import find_about
 
-__all__ = ["Inherited", "Launch", "Slots", "find_attempted", "inherit", "prepare"]
+__all__ = ["Inherited", "Launch", "Slots", "find_attempted", "inherit", "is_copy", "prepare"]
 
 
 class Launch(NamedTuple):
@@ -148,16 +148,30 @@ def _name_run() -> str:
     """
     attempt = CURRENT.get()
     if isinstance(attempt, Attempt) and isinstance(attempt.run, LocalRun) and not attempt.run.restored:
-        return name_child(find_attempted(attempt), attempt.number_child())
+        attempted = find_attempted(attempt)
+        if attempted is not None:
+            return name_child(attempted, attempt.number_child())
     return uuid.uuid4().hex
 
 
-def find_attempted(attempt: Attempt) -> Attempted:
-    """Say which attempt this is, in a way that is the same when it has to run again in another process."""
+def find_attempted(attempt: Attempt) -> Attempted | None:
+    """Say which attempt this is, in a way that is the same when it has to run again in another process.
+
+    Returns:
+        None if that tells nothing: its step has ended, and cannot run again, or this is a copy, as others are.
+    """
     started, run = attempt.started, attempt.run
-    invocation = run.driver.state.running.get(started.invocation) if isinstance(run, LocalRun) else None
-    since = invocation.first_at if invocation is not None else 0  # its step has ended, and cannot run again
-    return Attempted(started.run, started.invocation, started.attempt, since)
+    if not isinstance(run, LocalRun) or is_copy(run):
+        return None
+    invocation = run.driver.state.running.get(started.invocation)
+    if invocation is None:
+        return None
+    return Attempted(started.run, started.invocation, started.attempt, invocation.first_at)
+
+
+def is_copy(run: LocalRun) -> bool:
+    """Tell whether the run is one of the process that this one was forked from, and goes on there."""
+    return run.forks != count_forks()
 
 
 def _require_free(context: Context[Any], workflow: str) -> None:

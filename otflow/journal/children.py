@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from otflow.journal.book import find_run, require_free
+from otflow.journal.faults import RunOwnedError
+from otflow.journal.owners import find_owner
 from otflow.journal.rows import span_of
 from otflow.records.codec import decode
 from otflow.records.record import EventReceived, RunStarted
 
-__all__ = ["Beginning", "Child", "find_children", "read_beginning"]
+__all__ = ["Beginning", "Child", "find_children", "is_owned", "read_beginning"]
 
 
 class Child(NamedTuple):
@@ -49,3 +52,21 @@ def read_beginning(connection: sqlite3.Connection, run: str) -> Beginning | None
             return Beginning(started, received)
         case _:
             return None
+
+
+def is_owned(connection: sqlite3.Connection, path: str, run: str) -> bool:
+    """Tell whether another process, or another handler of this one, runs a run.
+
+    Args:
+        connection: the journal.
+        path: its file.
+        run: the whole id.
+    """
+    found = find_run(connection, run)
+    if found is None:
+        return False
+    try:
+        require_free(connection, find_owner(f"{path}-owners"), run, found)
+    except RunOwnedError:
+        return True
+    return False

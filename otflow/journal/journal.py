@@ -19,7 +19,7 @@ from functools import partial
 from otflow.errors import WorkflowConfigurationError
 from otflow.journal import book, retention
 from otflow.journal.database import Synchronous, open_for_writing, settle_path
-from otflow.journal.faults import translate
+from otflow.journal.faults import JournalError, translate
 from otflow.journal.inbox import Inbox
 from otflow.journal.owners import find_owner
 from otflow.journal.rows import Batch, make_batches
@@ -152,11 +152,13 @@ class Journal:
             if not self._write_together(todo):
                 self._write_apart(todo)
         except BaseException as error:  # each of them has to know, whatever it is
+            _refuse(todo, error, self.path)
+            if not isinstance(error, Exception):  # meant for this thread, whoever waits for the batches
+                raise
+        finally:
             for waiting in todo:
-                waiting.error = waiting.error or error
-        for waiting in todo:
-            waiting.done = True
-            self._note(waiting)
+                waiting.done = True
+                self._note(waiting)
         self._prune_sometimes()
 
     def _write_together(self, todo: Sequence[_Waiting]) -> bool:
@@ -293,3 +295,11 @@ class Journal:
     def close(self) -> None:
         """Close the file. Runs that go on can no longer be written."""
         self._file.close()
+
+
+def _refuse(todo: Sequence[_Waiting], error: BaseException, path: str) -> None:
+    """Tell those who wait why nothing of theirs is written; threads are not interrupted for each other."""
+    if not isinstance(error, Exception):
+        error = JournalError(f"The journal {path} was interrupted by a {type(error).__name__}.")
+    for waiting in todo:
+        waiting.error = waiting.error or error

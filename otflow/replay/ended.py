@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
@@ -10,7 +11,7 @@ from otflow.context.class_names import find_class
 from otflow.context.saved import pack_context
 from otflow.context.serializers import BaseSerializer
 from otflow.core.state import Ended, RunState, new_state
-from otflow.errors import ContextSerdeError, OtflowError, WorkflowRuntimeError
+from otflow.errors import ContextSerdeError, OtflowError, WorkflowRuntimeError, text_of
 from otflow.events import StopEvent
 from otflow.handler import WorkflowHandler
 from otflow.journal.precise import LOST
@@ -118,7 +119,9 @@ def _recall_error(ending: RunFailed) -> Exception:
     """Make the exception again that ended a run: of its class where that takes no more than a text."""
     failure = ending.error
     where = f"Error in step '{ending.step}': " if ending.step else ""
-    plain = WorkflowRuntimeError(f"{where}{failure.type}: {failure.message}")
+    plain = WorkflowRuntimeError(
+        f"{where}{failure.type}: {failure.message} (the original exception could not be rebuilt from the journal)"
+    )
     try:
         kind = find_class(failure.type)
     except ContextSerdeError:
@@ -126,6 +129,25 @@ def _recall_error(ending: RunFailed) -> Exception:
     if not issubclass(kind, Exception) or any(isinstance(it, FunctionType) for it in (kind.__init__, kind.__new__)):
         return plain
     try:
-        return kind(failure.message)
+        argument = _find_argument(kind, failure.message)
+        rebuilt = kind(argument)
+        exact = rebuilt.args == (argument,) and text_of(rebuilt) == failure.message
     except Exception:  # it takes other arguments
         return plain
+    return rebuilt if exact else plain
+
+
+def _find_argument(kind: type[Exception], message: str) -> object:
+    """Find out of what an exception was made that has this text.
+
+    Raises:
+        ValueError: the text does not tell.
+        SyntaxError: the same.
+    """
+    if kind is KeyError:  # shows its key as code does
+        key = ast.literal_eval(message)
+        if isinstance(key, str | int):
+            return key
+    elif not issubclass(kind, OSError | KeyError):  # an OSError has a number and a file name, and its own text of them
+        return message
+    raise ValueError(message)

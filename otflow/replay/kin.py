@@ -28,6 +28,7 @@ class Kin:
         self._book = book
         self._runs = {run}
         self._open = {run}
+        self._readers = 0
         self._then: Callable[[], object] | None = None
 
     def attach(self, dispatcher: Dispatcher) -> Callable[[], None]:
@@ -80,16 +81,28 @@ class Kin:
         return errors
 
     def drop(self, run: str) -> None:
-        """Take note that a run has ended, if its records did not say so."""
+        """Let go of a run: it has ended, or somebody else may go on with it, and write it then."""
+        self._runs.discard(run)
         self._open.discard(run)
         self._settle()
+
+    def hold(self) -> Callable[[], None]:
+        """Keep the journal open for who only reads in it; return what ends this."""
+        self._readers += 1
+
+        def end() -> None:
+            self._readers -= 1
+            self._settle()
+
+        return end
 
     def leave(self, run: str, then: Callable[[], object]) -> None:
         """Take note that the first run has ended, and call a function when all of them have."""
         self._then = then
-        self.drop(run)
+        self._open.discard(run)  # what its steps left behind may begin runs yet
+        self._settle()
 
     def _settle(self) -> None:
-        if self._then is not None and not self._open:
+        if self._then is not None and not self._open and not self._readers:
             then, self._then = self._then, None
             then()

@@ -23,8 +23,9 @@ from otflow.core.state import RunState
 from otflow.dispatcher import Dispatcher
 from otflow.errors import ContextSerdeError, WorkflowConfigurationError
 from otflow.handler import WorkflowHandler
+from otflow.journal.children import is_owned
 from otflow.journal.database import require_journal, settle_path
-from otflow.journal.faults import JournalError
+from otflow.journal.faults import JournalError, RunOwnedError
 from otflow.journal.journal import Journal
 from otflow.journal.precise import LOST
 from otflow.journal.source import NotedRecord
@@ -46,6 +47,7 @@ from otflow.records.record import (
 )
 from otflow.replay.contexts import locate
 from otflow.replay.ended import show_ended
+from otflow.replay.following import Following
 from otflow.replay.kin import Kin
 from otflow.replay.letters import ReadLetter, deliver, read_letters
 from otflow.replay.nursery import Nursery
@@ -84,7 +86,9 @@ def resume(workflow: Runnable, run_id: str, journal: JournalPlace | None, dispat
     try:
         id = book.find(run_id)
         kin = None if attached else Kin(book, id)
-        context, letters = _take_up(_Home(book, dispatcher, kin), id, workflow, Context(workflow), ends)
+        book.claim(id)  # from here on nobody else writes it
+        ends.append(partial(book.release, id))
+        context, letters = _take_up(_Home(book, dispatcher, kin), book.read(id), workflow, Context(workflow))
         if kin is not None:
             last.append(kin.attach(dispatcher))
         handler = workflow.run(ctx=context, run_id=id)
@@ -111,43 +115,49 @@ class _Home(NamedTuple):
 
 
 def _take_up(
-    home: _Home,
-    id: str,
-    workflow: Runnable,
-    context: Context[Any],
-    ends: list[Callable[[], object]],
-    *,
-    nested: bool = False,
+    home: _Home, noted: Sequence[NotedRecord], workflow: Runnable, context: Context[Any], *, nested: bool = False
 ) -> tuple[Context[Any], list[ReadLetter]]:
-    """Put a run into a context; what is to be done when the run ends, or if this fails, is added to `ends`.
+    """Put a run that is this process's own into a context.
 
     A run that a step waits for is `nested`: that step sees the stream again.
     """
-    book = home.book
-    book.claim(id)  # from here on nobody else writes it
-    ends.append(partial(book.release, id))
-    context.load(_make_data(book.read(id), workflow, nested=nested))
+    book, id = home.book, noted[0].record.run
+    context.load(_make_data(noted, workflow, nested=nested))
     context.nursery = Nursery(id, home.dispatcher, book, partial(_bring_back, home))
     return context, read_letters(book, id, workflow.blueprint, home.dispatcher)
 
 
 def _bring_back(home: _Home, book: Journal, workflow: Runnable, launch: Launch, id: str) -> WorkflowHandler:
-    """Go on with a run that a step had begun, or show how it has ended."""
-    noted = book.read(id)
-    if isinstance(noted[-1].record, RunCompleted | RunFailed | RunTimedOut):
-        serializer = JsonSerializer().with_types(workflow.state_type, *workflow.event_types)
-        written: BaseModel = make_state(workflow.state_type)
-        with suppress(ContextSerdeError):  # it does not fit the class of today, but it has ended
-            written = _fold(noted, workflow.state_type, serializer).state  # what is lost is not there
-        return show_ended(launch, noted, InMemoryStateStore(written).to_dict(serializer), serializer)
+    """Go on with a run that a step had begun, show how it has ended, or follow it while somebody else runs it."""
     if launch.dispatcher is not home.dispatcher:
         home = _Home(book, launch.dispatcher, None)
+    look = partial(_look_after, home, workflow, launch, id)
+    found = look()
+    if found is not None:
+        return found
+
+    def look_again() -> WorkflowHandler | None:
+        with book.look() as connection:  # which is cheaper
+            owned = is_owned(connection, book.path, id)
+        return None if owned else look()
+
+    done = home.kin.hold() if home.kin is not None else _do_nothing
+    return Following(launch.context, id, look_again, done)
+
+
+def _look_after(home: _Home, workflow: Runnable, launch: Launch, id: str) -> WorkflowHandler | None:
+    """Go on with a run that a step had begun, or show how it has ended; None if somebody runs it."""
+    book = home.book
+    if _has_ended(noted := book.read(id)):
+        return _show(launch, noted, workflow)
     ends: list[Callable[[], object]] = []
-    if home.kin is not None:
-        home.kin.add(id)
-        ends.append(partial(home.kin.drop, id))
     try:
-        context, letters = _take_up(home, id, workflow, launch.context, ends, nested=True)
+        if (mine := _claim(book, id, ends)) is None:
+            return None
+        if home.kin is not None:  # not before: what others write of it is not his to write
+            home.kin.add(id)
+            ends.append(partial(home.kin.drop, id))
+        context, letters = _take_up(home, mine, workflow, launch.context, nested=True)
         handler = workflow.run(
             ctx=context, stepwise=launch.stepwise, checkpoint_callback=launch.checkpoint_callback, run_id=id
         )
@@ -157,6 +167,41 @@ def _bring_back(home: _Home, book: Journal, workflow: Runnable, launch: Launch, 
         raise
     handler.add_done_callback(lambda _: _end(ends))
     return handler
+
+
+def _claim(book: Journal, id: str, ends: list[Callable[[], object]]) -> list[NotedRecord] | None:
+    """Make a run that had not ended this process's own, and read it; None if somebody runs it, or did until now."""
+    try:
+        book.claim(id)
+    except RunOwnedError:
+        return None
+    except JournalError:
+        if _has_ended(book.read(id)):
+            return None
+        raise
+    ends.append(partial(book.release, id))
+    if not _has_ended(noted := book.read(id)):
+        return noted
+    _end(ends)
+    return None
+
+
+def _has_ended(noted: Sequence[NotedRecord]) -> bool:
+    """Tell whether there is nothing to go on with for who began the run."""
+    return isinstance(noted[-1].record, RunCompleted | RunFailed | RunTimedOut)
+
+
+def _show(launch: Launch, noted: Sequence[NotedRecord], workflow: Runnable) -> WorkflowHandler:
+    """Show how a run has ended."""
+    serializer = JsonSerializer().with_types(workflow.state_type, *workflow.event_types)
+    written: BaseModel = make_state(workflow.state_type)
+    with suppress(ContextSerdeError):  # it does not fit the class of today, but it has ended
+        written = _fold(noted, workflow.state_type, serializer).state  # what is lost is not there
+    return show_ended(launch, noted, InMemoryStateStore(written).to_dict(serializer), serializer)
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
 
 
 def _end(ends: list[Callable[[], object]]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import types
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
@@ -22,9 +23,30 @@ from otflow.context.current import CURRENT, RunLink
 from otflow.records.record import StepStarted
 from otflow.records.sent import Mark
 
-__all__ = ["Attempt", "Past", "WorkerClosed", "begin", "call_in_thread", "drive"]
+__all__ = ["Attempt", "Past", "WorkerClosed", "begin", "call_in_thread", "count_forks", "drive"]
 
-_numbering = Lock()  # a step may begin runs in several threads
+
+class _Lineage:
+    """What tells this process from those that it was forked from."""
+
+    def __init__(self) -> None:
+        self.forks = 0
+        self.numbering = Lock()  # a step may begin runs in several threads
+
+    def renew(self) -> None:
+        """Be another process."""
+        self.forks += 1
+        self.numbering = Lock()  # whoever held the old one is not here
+
+
+_lineage = _Lineage()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_lineage.renew)
+
+
+def count_forks() -> int:
+    """Count the forks between this process and the one that loaded otflow: what a fork copied has a smaller number."""
+    return _lineage.forks
 
 
 class Past(NamedTuple):
@@ -85,7 +107,7 @@ class Attempt(msgspec.Struct, eq=False):
 
     def number_child(self) -> int:
         """Count a run that it begins; the first is 0."""
-        with _numbering:
+        with _lineage.numbering:
             number = self.children
             self.children = number + 1
         return number

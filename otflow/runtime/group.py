@@ -52,16 +52,24 @@ class Group:
             return
         self._held[holder] = [records]
         if self._task is None:
-            # a task, because it is ended with the others if the loop is about to close; of nobody's context
-            self._task = asyncio.get_running_loop().create_task(self._wait(), name="otflow-commit", context=Context())
+            # a task, because it is ended with the others if the loop is about to close; of nobody's context, and made
+            # without the loop's factory, which may begin tasks at once
+            loop = asyncio.get_running_loop()
+            self._task = asyncio.Task(self._wait(), loop=loop, name="otflow-commit", context=Context())
             self._task.add_done_callback(self._waited)
 
     def settle(self) -> None:
         """Commit what is held, and do what follows from it."""
         held, self._held = self._held, {}
+        interruption: BaseException | None = None
         for dispatcher in {holder.dispatcher: None for holder in held}:
             some = {holder: batches for holder, batches in held.items() if holder.dispatcher is dispatcher}
-            Context().run(_settle, dispatcher, some)
+            try:
+                Context().run(_settle, dispatcher, some)
+            except BaseException as error:  # the process is to end; the runs of other dispatchers are told first
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     async def _wait(self) -> None:
         self._task = None

@@ -36,7 +36,7 @@ from otflow.records.record import (
     StepStarted,
 )
 from otflow.records.sent import mark
-from otflow.runtime.attempt import Attempt
+from otflow.runtime.attempt import Attempt, count_forks
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock
 from otflow.runtime.crew import Crew
@@ -87,6 +87,7 @@ class LocalRun:
         self._loop = asyncio.get_running_loop()
         self._result: object = None
         self.restored = False  # whether it goes on from saved data
+        self.forks = count_forks()  # another number in a process that was forked from the one that runs it
         self._error: Exception | None = None
         self.driver = driver = Driver(blueprint, dispatcher, clock, run_id)
         self.crew = Crew(driver, self, context)

@@ -128,10 +128,13 @@ class Passage:
 
     def tell(self, batches: Sequence[Sequence[Record]]) -> None:
         """Let observers see what was held and is committed now."""
-        for records in batches:
-            self.observe(records)
-            for tap in self.taps:
-                tap(records)
+        try:
+            for records in batches:
+                self.observe(records)
+                for tap in self.taps:
+                    tap(records)
+        except Exception as error:  # a fault of this run, and nothing for others
+            self._carrier.fail(error)
 
     def follow(self, batches: Sequence[Sequence[Record]]) -> None:
         """Do what follows from what was held and is committed now, unless the run has ended meanwhile."""

@@ -25,6 +25,7 @@ __all__ = ["narrate", "watch"]
 
 def watch(driver: Driver, stream: EventStream) -> Callable[[], None]:
     """Put internal events into the stream: what runs now, then what changes. Returns the function that ends it."""
+    driver.passage.settle()  # what is held belongs to what runs now
     running = {id: (i.step, _name(i.event.type)) for id, i in driver.state.running.items()}
     for id, (step, event) in running.items():
         stream.put(_changed(step, event, StepState.RUNNING, id))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from otflow import Context, Event, HumanResponseEvent, StartEvent, StopEvent, Workflow, WorkflowRuntimeError, step
 from otflow.dispatcher import Dispatcher
+from otflow.journal import Journal, book
 from otflow.records.record import EventReceived, Record, RunCompleted, RunFailed, RunStarted, StepStarted, StreamWritten
 from tests.api.loops import turn, until
 from tests.api.tape import Tape
@@ -257,3 +261,57 @@ async def test_who_begins_to_watch_sees_what_comes_after() -> None:
     numbers = [record.seq for record in journal.records]
     assert numbers == list(range(1, len(numbers) + 1))
     assert [getattr(record, "path", "") for record in seen][:2] == ["a", "b"]
+
+
+def test_ctrl_c_in_a_commit_of_a_real_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KeyboardInterrupt while SQLite commits is not taken for a fault of the journal: it gets out of the program."""
+    dispatcher = Dispatcher()
+    dispatcher.attach(journal := Journal(tmp_path / "runs.db", synchronous="normal"), journal=True)
+    write_all, calls = book.write_all, []
+
+    def write(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 10:
+            signal.raise_signal(signal.SIGINT)
+        return write_all(*arguments, **options)
+
+    monkeypatch.setattr(book, "write_all", write)
+
+    async def main() -> None:
+        workflow = Loop(dispatcher=dispatcher)
+        workflow.journal = Shared()
+        ends = await asyncio.gather(*(workflow.run(rounds=1_000_000) for _ in range(3)), return_exceptions=True)
+        assert [type(end) for end in ends] == [WorkflowRuntimeError] * 3
+
+    loop = asyncio.new_event_loop()
+    whole = loop.create_task(main())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(whole)
+    loop.run_until_complete(whole)  # a program that goes on waits for nobody
+    assert not dispatcher.runs()
+    loop.close()
+    journal.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 is the first with eager tasks")
+async def test_tasks_that_begin_at_once() -> None:
+    """With the eager task factory runs share commits as without it."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    journal = Shared()
+    workflow = Loop(dispatcher=attach(journal))
+    workflow.journal = journal
+    assert set(await asyncio.gather(*(workflow.run(rounds=10) for _ in range(5)))) == {"end"}
+    assert workflow.early == 0
+    assert max(journal.sizes) == 5
+
+
+async def test_two_dispatchers_in_one_loop() -> None:
+    """Runs of two dispatchers end each with its own journal; a journal that fails harms no run of the other one."""
+    good, bad = Shared(), Shared(after=5)
+    workflows = [Loop(dispatcher=attach(journal)) for journal in (good, bad)]
+    for workflow, journal in zip(workflows, (good, bad), strict=True):
+        workflow.journal = journal
+    runs = [workflow.run(rounds=10) for workflow in workflows for _ in range(2)]
+    results = await asyncio.gather(*runs, return_exceptions=True)
+    assert results[:2] == ["end", "end"]
+    assert [type(result) for result in results[2:]] == [WorkflowRuntimeError] * 2

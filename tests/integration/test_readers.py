@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import pytest
@@ -158,24 +158,38 @@ def test_the_file_of_the_collector_gives_runs_back(
 ) -> None:
     """The file that the collector writes holds the runs, while it is written."""
     told = tell("demo", collector.otlp_http, PROTOCOL, tmp_path_factory.mktemp("collector"))
-    wait_for(lambda: collector.archive.exists() and all_there(otflow.open(collector.archive), told))
-    check(otflow.open(collector.archive), told)
+    expected = wanted(told)
+
+    found = wait_for(lambda: read_whole(collector, expected))
+    listed = {info.id: info for info in otflow.open(collector.archive).runs()}
+    for run, execution in expected.items():
+        assert (listed[run].outcome, listed[run].records) == (execution.outcome, len(execution.records))
+        masked(found[run], execution)
+
+
+def read_whole(collector: Collector, runs: Iterable[str]) -> dict[str, Execution] | None:
+    """Read runs from the file of a collector; None as long as not all of them are there."""
+    try:
+        found = {run: otflow.open(collector.archive).run(run) for run in runs}
+    except ReaderError:
+        return None
+    return found if all(execution.complete for execution in found.values()) else None
+
+
+def masked(found: Execution, expected: Execution) -> list[int]:
+    """Return the records that the collector changed; each has to be named, and all others as they were."""
+    pairs = zip(found.records, expected.records, strict=True)
+    changed = [one.seq for one, other in pairs if one != other]
+    assert {*changed} <= {loss.first for loss in found.losses if "masked" in loss.reason}
+    return changed
 
 
 def test_what_the_collector_masks_is_a_loss(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A payload that the collector changed is named; all other records are as they were."""
     told = tell("order", collector.otlp_http, PROTOCOL, tmp_path_factory.mktemp("masked"))
-    expected = wanted(told)[told.run("Order")]
-
-    def read() -> Execution | None:
-        found = otflow.open(collector.archive).run(expected.run_id)
-        return found if found.complete else None
-
-    found = wait_for(read)
-    pairs = zip(found.records, expected.records, strict=True)
-    changed = [one.seq for one, other in pairs if one != other]
-    assert changed
-    assert {*changed} <= {loss.first for loss in found.losses if "masked" in loss.reason}
+    run = told.run("Order")
+    found = wait_for(lambda: read_whole(collector, [run]))
+    assert masked(found[run], wanted(told)[run])
 
 
 @pytest.mark.parametrize("where", ["/trace/" + "ab" * 16, "/search"])

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import ClassVar
@@ -20,16 +24,20 @@ from otflow import (
     StartEvent,
     StopEvent,
     Workflow,
+    WorkflowCancelledByUser,
     WorkflowRuntimeError,
     WorkflowTimeoutError,
     step,
 )
 from otflow.dispatcher import Dispatcher
-from otflow.journal import Journal, JournalSource, RunOwnedError, answer
+from otflow.handler import WorkflowHandler
+from otflow.journal import Journal, JournalSource, answer
 from otflow.journal.children import Child as Kept
 from otflow.journal.children import find_children, read_beginning
 from otflow.records.kinship import Attempted, name_child
 from otflow.records.record import RunCompleted, RunStarted, StepStarted, StreamWritten
+from otflow.replay import following, nursery
+from otflow.replay.following import Following
 from otflow.replay.rebuild import MisfitError
 from tests.journal.writing import wire
 
@@ -79,6 +87,7 @@ class Child(Workflow):
     calls: ClassVar[Counter[str]] = Counter()
     gate: ClassVar[asyncio.Event | None] = None
     at_gate: ClassVar[str] = ""
+    broken: ClassVar[bool] = False
 
     @step
     async def pay(self, ctx: Context, ev: StartEvent) -> Paid:
@@ -95,6 +104,8 @@ class Child(Workflow):
         if Child.at_gate == ev.name and Child.gate is not None:
             ctx.write_event_to_stream(Note(text="at the gate"))
             await Child.gate.wait()
+            if Child.broken:
+                raise Declined("no money")
         match ev.name.partition("-")[0]:
             case "fail":
                 raise Declined("no money")
@@ -140,9 +151,10 @@ class Parent(Workflow):
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
+def _fresh() -> Iterator[None]:
+    yield
     Child.calls.clear()
-    Child.gate, Child.at_gate, Parent.hold = None, "", None
+    Child.gate, Child.at_gate, Child.broken, Parent.hold = None, "", False, None
 
 
 async def until(path: Path, *outcomes: str) -> None:
@@ -471,17 +483,224 @@ def test_a_child_with_a_name_is_found_by_it(tmp_path: Path) -> None:
     assert set(Child.calls.values()) == {1}
 
 
-def test_a_child_that_somebody_runs_is_refused(tmp_path: Path) -> None:
-    """A run has one owner, also below another one."""
-    path = tmp_path / "a.db"
+def die_in_child(path: Path, parent: type[Parent]) -> str:
+    """Let a parent die while its child stands at the gate; return the id of the child."""
     Child.at_gate = "one"
-    die(path, Parent, "open")
-    Child.at_gate = ""
+    die(path, parent, "open")
+    Waited.handlers.clear()
     [kept] = [info.id for info in JournalSource(path).runs() if info.id != "p"]
-    journal = Journal(path)
-    journal.claim(kept)
-    with pytest.raises(RunOwnedError):
-        go_on(path, Parent)
+    return kept
+
+
+def make_dispatcher(path: Path, *, attached: bool) -> Dispatcher:
+    """Make one, with the journal or without."""
+    dispatcher = Dispatcher()
+    if attached:
+        dispatcher.attach(Journal(path), journal=True)
+    return dispatcher
+
+
+async def until_followed() -> Following:
+    """Wait until the step has got its handler, and the first look has been in vain."""
+    async with asyncio.timeout(30):
+        while not Waited.handlers:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    [handler] = Waited.handlers
+    assert isinstance(handler, Following)
+    assert handler.found is None
+    assert handler.get_stop_event() is None
+    return handler
+
+
+class Waited(Parent):
+    """Begins a run, and shows the handler of it."""
+
+    handlers: ClassVar[list[WorkflowHandler]] = []
+
+    async def body(self, ctx: Context) -> object:
+        """Begin it, and read its stream."""
+        handler = self.child(timeout=None).run(name="one")
+        Waited.handlers.append(handler)
+        read = [event.text async for event in handler.stream_events() if isinstance(event, Note)]
+        return await handler, read, type(handler.get_stop_event()).__name__
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    Waited.handlers.clear()
+    monkeypatch.setattr(following, "SHORTEST", 0.001)
+    monkeypatch.setattr(following, "LONGEST", 0.002)
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("attached", [True, False])
+@pytest.mark.parametrize("end", ["completes", "fails", "is cancelled"])
+def test_a_child_that_another_handler_runs_is_followed(tmp_path: Path, end: str, *, attached: bool) -> None:
+    """The step gets what came of it there; if nothing came of it, it goes on below the step."""
+    kept = die_in_child(path := tmp_path / "a.db", Waited)
+    dispatcher = make_dispatcher(path, attached=attached)
+
+    async def main() -> object:
+        Child.gate = asyncio.Event()
+        other = Child(dispatcher=dispatcher, timeout=None).resume(kept, path)
+        parent = Waited(dispatcher=dispatcher, timeout=None).resume("p", path)
+        await until_followed()
+        if end == "is cancelled":
+            await other.cancel_run()
+        Child.gate.set()
+        await asyncio.wait([other])
+        other.cancelled() or other.exception()  # it has been told
+        return await parent
+
+    if end == "fails":
+        Child.broken = True
+        with pytest.raises(Declined):
+            asyncio.run(main())
+        assert outcomes(path) == {"Waited": ["failed"], "Child": ["failed"]}
+        return
+    result, read, last = asyncio.run(main())  # type: ignore[misc]  # it is a tuple
+    assert (result, last) == (PRICE, "StopEvent")
+    assert read[:2] == ["paid one", "at the gate"]
+    assert Child.calls == {"pay one": 1, "after one": 3 if end == "is cancelled" else 2}
+    assert outcomes(path) == {"Waited": ["completed"], "Child": ["completed"]}
+    assert len(dispatcher.journals) == attached
+
+
+RUN_IT = """
+import asyncio, sys
+from otflow.dispatcher import Dispatcher
+from tests.journal.test_nested import Child
+d = Dispatcher()
+d.attach(j, journal=True)
+async def main():
+    Child.at_gate, Child.gate = "one", asyncio.Event()
+    handler = Child(dispatcher=d, timeout=None).resume(ID)
+    async for event in handler.stream_events():
+        print("running", flush=True)
+        break
+    said = await asyncio.to_thread(sys.stdin.readline)
+    if said:
+        Child.gate.set()
+        await handler
+        print("done", flush=True)
+    else:
+        import os
+        os._exit(9)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("attached", [True, False])
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_child_that_another_process_runs_is_followed(tmp_path: Path, *, attached: bool, dies: bool) -> None:
+    """The step gets what came of it there; if that process dies, the run goes on below the step."""
+    kept = die_in_child(path := tmp_path / "a.db", Waited)
+    Journal(path).release(kept)  # this process lives, which would keep the other one out
+    head = f"from otflow.journal import Journal\nID, j = {kept!r}, Journal({str(path)!r})\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", head + RUN_IT],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+
+        async def main() -> object:
+            Child.at_gate = ""
+            dispatcher = make_dispatcher(path, attached=attached)
+            parent = Waited(dispatcher=dispatcher, timeout=None).resume("p", path)
+            await until_followed()
+            if not dies:
+                process.stdin.write("go on\n")  # type: ignore[union-attr]
+            process.stdin.close()  # type: ignore[union-attr]
+            return (await parent)[0]
+
+        assert asyncio.run(main()) == PRICE
+    assert Child.calls == {"pay one": 1, "after one": 2 if dies else 1}
+    assert outcomes(path) == {"Waited": ["completed"], "Child": ["completed"]}
+
+
+class Fickle(Waited):
+    """Asks for its child twice."""
+
+    async def body(self, ctx: Context) -> object:
+        """Ask, and ask again when that was ended."""
+        try:
+            return await super().body(ctx)
+        except (asyncio.CancelledError, WorkflowCancelledByUser):
+            return await super().body(ctx)
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("how", ["cancel", "cancel_run"])
+def test_who_follows_a_run_cannot_end_it(tmp_path: Path, how: str) -> None:
+    """Cancelling ends the following only; the step may ask for the run again."""
+    kept = die_in_child(path := tmp_path / "a.db", Fickle)
+    dispatcher = make_dispatcher(path, attached=True)
+
+    async def main() -> object:
+        Child.gate = asyncio.Event()
+        other = Child(dispatcher=dispatcher, timeout=None).resume(kept)
+        parent = Fickle(dispatcher=dispatcher, timeout=None).resume("p")
+        first = await until_followed()
+        Waited.handlers.clear()
+        if how == "cancel":
+            assert first.cancel()
+        else:
+            await first.cancel_run()
+        assert await first.run_step() is None
+        await until_followed()
+        Child.gate.set()
+        return await other, (await parent)[0]
+
+    assert asyncio.run(main()) == (PRICE, PRICE)
+    assert outcomes(path) == {"Fickle": ["completed"], "Child": ["completed"]}
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_run_that_was_followed_is_ended_once_it_goes_on_here(tmp_path: Path) -> None:
+    """From then on it is a run as others are."""
+    kept = die_in_child(path := tmp_path / "a.db", Waited)
+    dispatcher = make_dispatcher(path, attached=True)
+
+    async def main() -> None:
+        Child.gate = asyncio.Event()
+        other = Child(dispatcher=dispatcher, timeout=None).resume(kept)
+        parent = Waited(dispatcher=dispatcher, timeout=None).resume("p")
+        handler = await until_followed()
+        await other.cancel_run()
+        async with asyncio.timeout(30):
+            while handler.found is None:
+                await asyncio.sleep(0)
+        await handler.cancel_run()
+        with pytest.raises(WorkflowCancelledByUser):
+            await handler
+        with pytest.raises(WorkflowCancelledByUser):
+            await parent
+
+    asyncio.run(main())
+    assert outcomes(path)["Child"] == ["cancelled"]
+
+
+def test_how_runs_began_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and whatever begins now."""
+    die(path := tmp_path / "a.db", Gathering, "completed", "completed", "completed")
+    reads: Counter[str] = Counter()
+
+    def read(connection: sqlite3.Connection, run: str) -> object:
+        reads[run] += 1
+        return read_beginning(connection, run)
+
+    monkeypatch.setattr(nursery, "read_beginning", read)
+    monkeypatch.setattr(Gathering, "order", ("ccc", "x", "bb", "y", "a", "z"))
+    assert go_on(path, Gathering) == [3, 1, 2, 1, 1, 1]
+    assert len(reads) == 3
+    assert set(reads.values()) == {1}
 
 
 def test_a_run_stays_in_its_journal(tmp_path: Path) -> None:
