@@ -79,15 +79,18 @@ def export(
     if capture not in LEVELS:
         raise UsageError(f'--capture "{capture}": use full, preview or none.')
     sums = _Sums()
-    told = Screen(sys.stderr)
     target = _open(to, service, read_headers(header or ()), timeout, sums)
     try:
-        with told.moving(lambda: f"{count(sums.runs, 'run')}, {count(sums.spans, 'span')}"):
+        with Screen(sys.stderr).moving(lambda: f"{count(sums.runs, 'run')}, {count(sums.spans, 'span')}"):
             _send_all(find_runs(runs or (), place, headers=from_header), capture, target.send, sums)
     except BaseException:  # an interruption too: nothing half written stays
         target.close(kept=False)
         raise
     target.close(kept=True)
+    _tell(to, sums, json=json)
+
+
+def _tell(to: str, sums: _Sums, *, json: bool) -> None:
     if json:
         print_json({"to": to, "runs": sums.runs, "spans": sums.spans, "rejected": sums.rejected})
     else:

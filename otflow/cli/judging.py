@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,29 +61,39 @@ def replay(
     with progress.moving(lambda: f"{count(len(verdicts), 'run')} judged"):
         for execution in find_runs(traces or (), place, workflow.workflow_name, header):
             verdicts.append(judge(execution, workflow))  # noqa: PERF401  the line that moves counts them
-    refused = [verdict for verdict in verdicts if not verdict.ok]
     if json:
-        print_json(
-            {"workflow": workflow.workflow_name, "accepted": len(verdicts) - len(refused), "refused": len(refused)}
-            | {"verdicts": [{"ok": each.ok, "sentence": each.sentence} | _plain(each._asdict()) for each in verdicts]}
-        )
+        _print_verdicts(verdicts, workflow.workflow_name)
     else:
-        screen = Screen(sys.stdout)
-        for verdict in verdicts if verbose or len(verdicts) == 1 else refused:
-            for line in verdict.lines:
-                indent = " " * (len(line) - len(line.lstrip()))
-                screen.write((Piece(clean(line.lstrip()), "" if verdict.ok else "bad"),), indent="      ", first=indent)
-        screen.print(
-            [
-                (
-                    Piece(f"{len(verdicts) - len(refused):,} accepted", "good"),
-                    Piece(f", {len(refused):,} not" if refused else "", "bad"),
-                    Piece(f", by {workflow.workflow_name}", "faint"),
-                )
-            ]
-        )
-    if refused:
+        _show_verdicts(verdicts, workflow.workflow_name, all_of_them=verbose or len(verdicts) == 1)
+    if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(FAILED)
+
+
+def _print_verdicts(verdicts: Sequence[Verdict], workflow: str) -> None:
+    accepted = sum(verdict.ok for verdict in verdicts)
+    print_json(
+        {"workflow": workflow, "accepted": accepted, "refused": len(verdicts) - accepted}
+        | {"verdicts": [{"ok": each.ok, "sentence": each.sentence} | _plain(each._asdict()) for each in verdicts]}
+    )
+
+
+def _show_verdicts(verdicts: Sequence[Verdict], workflow: str, *, all_of_them: bool) -> None:
+    screen = Screen(sys.stdout)
+    for verdict in verdicts:
+        for line in verdict.lines if all_of_them or not verdict.ok else ():
+            indent = " " * (len(line) - len(line.lstrip()))
+            screen.write((Piece(clean(line.lstrip()), "" if verdict.ok else "bad"),), indent="      ", first=indent)
+    accepted = sum(verdict.ok for verdict in verdicts)
+    refused = len(verdicts) - accepted
+    screen.print(
+        [
+            (
+                Piece(f"{accepted:,} accepted", "good"),
+                Piece(f", {refused:,} not" if refused else "", "bad"),
+                Piece(f", by {workflow}", "faint"),
+            )
+        ]
+    )
 
 
 def _plain(fields: dict[str, object]) -> dict[str, object]:

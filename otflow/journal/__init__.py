@@ -4,14 +4,13 @@ from otflow.journal.answers import answer, list_letters, remove_letter
 from otflow.journal.faults import JournalBusyError, JournalError, RunNotFoundError, RunOwnedError
 from otflow.journal.inbox import Letter
 from otflow.journal.journal import Journal
-from otflow.journal.source import JournaledRun, JournalSource
+from otflow.journal.source import JournalSource
 
 __all__ = [
     "Journal",
     "JournalBusyError",
     "JournalError",
     "JournalSource",
-    "JournaledRun",
     "Letter",
     "RunNotFoundError",
     "RunOwnedError",

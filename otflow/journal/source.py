@@ -17,36 +17,14 @@ from otflow.journal.inbox import Letter, read_letters
 from otflow.journal.rows import span_of
 from otflow.journal.transactions import Transactions
 from otflow.records.codec import decode, read_body
-from otflow.records.execution import Execution
+from otflow.records.execution import Execution, RunInfo
 from otflow.records.record import Record
 
-__all__ = ["JournalSource", "JournaledRun", "NotedRecord", "read_records"]
+__all__ = ["JournalSource", "NotedRecord", "read_records"]
 
 _TIMEOUT = 5.0
 _PAGE = 10_000  # rows
 _DECODER: msgspec.json.Decoder[list[Record]] = msgspec.json.Decoder(list[Record], dec_hook=read_body)
-
-
-class JournaledRun(NamedTuple):
-    """A run of a journal, as lists show it.
-
-    Args:
-        id: its id.
-        workflow: the name of the workflow; empty if its start is not there.
-        started: the time of its first record, in nanoseconds since the epoch.
-        ended: the time of its last record, likewise.
-        outcome: "completed", "failed", "cancelled", "timed out", "paused" or "open".
-        records: how many records of it are there.
-        place: the file.
-    """
-
-    id: str
-    workflow: str
-    started: int
-    ended: int
-    outcome: str
-    records: int
-    place: str
 
 
 class NotedRecord(NamedTuple):
@@ -72,15 +50,15 @@ class JournalSource:
         opened = partial(open_for_reading, self.path, busy_timeout)
         self._file = Transactions(self.path, busy_timeout, opened)
 
-    def runs(self) -> Iterator[JournaledRun]:
+    def runs(self) -> Iterator[RunInfo]:
         """List the runs, the earliest first; the records are not looked at."""
         with self._file.look() as connection:
             rows = connection.execute(
                 "SELECT id, workflow, started, ended, outcome, records, ? FROM run ORDER BY started, no", (self.path,)
             ).fetchall()
-        yield from map(JournaledRun._make, rows)
+        yield from map(RunInfo._make, rows)
 
-    def latest(self, count: int = 20, workflow: str = "") -> list[JournaledRun]:
+    def latest(self, count: int = 20, workflow: str = "") -> list[RunInfo]:
         """List the runs that began last, the latest first.
 
         Args:
@@ -93,7 +71,7 @@ class JournalSource:
                 "ORDER BY started DESC, no DESC LIMIT ?",
                 (workflow, count),
             )
-            return [JournaledRun._make((*row, self.path)) for row in rows]
+            return [RunInfo._make((*row, self.path)) for row in rows]
 
     def run(self, id: str) -> Execution:
         """Read one run.

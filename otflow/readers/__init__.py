@@ -8,8 +8,8 @@ read is ever executed or unpickled.
 from otflow.errors import ReaderError
 from otflow.readers.foreign import Foreign, ForeignSpan
 from otflow.readers.opening import open_source
-from otflow.readers.source import RunInfo, Source, describe, read_all, read_foreign
-from otflow.records.execution import Execution, Gap
+from otflow.readers.source import Source, describe, read_all, read_foreign
+from otflow.records.execution import Execution, Gap, RunInfo
 
 __all__ = [
     "Execution",

@@ -11,8 +11,8 @@ from typing import Any, get_args
 from otflow.errors import ReaderError
 from otflow.readers.foreign import Draft, Foreign, find_kin, gather, mark
 from otflow.readers.sightings import Assembly, see
-from otflow.readers.source import RunInfo, choose_run, describe
-from otflow.records.execution import Execution
+from otflow.readers.source import choose_run, describe
+from otflow.records.execution import Execution, RunInfo
 from otflow.records.record import Record
 from otflow.records.semconv import RUN_ID
 

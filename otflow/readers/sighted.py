@@ -11,9 +11,9 @@ from typing import Protocol
 from otflow.errors import ReaderError
 from otflow.readers.foreign import Draft, Foreign, Kin, find_kin, gather
 from otflow.readers.sightings import Assembly, Sighting
-from otflow.readers.source import RunInfo, choose_run, describe
+from otflow.readers.source import choose_run, describe
 from otflow.readers.tally import Tally
-from otflow.records.execution import Execution
+from otflow.records.execution import Execution, RunInfo
 
 __all__ = ["Look", "SightedSource", "Sketch"]
 

@@ -6,37 +6,15 @@ It knows executions, and neither files nor servers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from otflow.errors import OtflowError, ReaderError
 from otflow.readers.foreign import Foreign
-from otflow.records.execution import Execution
+from otflow.records.execution import Execution, RunInfo
 
-__all__ = ["Batched", "RunInfo", "Source", "Traced", "choose_run", "describe", "read_all", "read_foreign"]
+__all__ = ["Batched", "Source", "Traced", "choose_run", "describe", "read_all", "read_foreign"]
 
 _NAMED = 5  # runs that a message names
-
-
-class RunInfo(NamedTuple):
-    """A run, as lists show it.
-
-    Args:
-        id: its id.
-        workflow: the name of the workflow; empty if its start is not there.
-        started: the time of its first known record, in nanoseconds since the epoch.
-        ended: the time of its last known record, likewise.
-        outcome: "completed", "failed", "cancelled", "timed out", "paused" or "open", as far as its records are known.
-        records: how many records of it are known.
-        place: where it was found.
-    """
-
-    id: str
-    workflow: str
-    started: int
-    ended: int
-    outcome: str
-    records: int
-    place: str
 
 
 class Source(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from otflow.readers.sightings import Branch, Sighting, find_run, is_possible, read_records, tell_missing
-from otflow.readers.source import RunInfo
+from otflow.records.execution import RunInfo
 from otflow.records.record import (
     Record,
     RunCancelled,

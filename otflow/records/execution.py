@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from otflow.records.clues import Gap, explain
 from otflow.records.codec import encode
@@ -18,18 +19,37 @@ from otflow.records.folding import brought_by, fold_state
 from otflow.records.history import Attempt, Event, Invocation, Run, leave_open, read_runs
 from otflow.records.losses import find_losses, is_cut, prefer
 from otflow.records.record import (
+    ENDINGS,
     ContextWritten,
     Record,
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
     RunPaused,
     RunResumed,
     RunStarted,
-    RunTimedOut,
 )
 
-__all__ = ["Execution", "Gap", "drop_superseded", "from_records", "settle"]
+__all__ = ["Execution", "Gap", "RunInfo", "drop_superseded", "from_records", "settle"]
+
+
+class RunInfo(NamedTuple):
+    """A run, as lists show it.
+
+    Args:
+        id: its id.
+        workflow: the name of the workflow; empty if its start is not there.
+        started: the time of its first known record, in nanoseconds since the epoch.
+        ended: the time of its last known record, likewise.
+        outcome: "completed", "failed", "cancelled", "timed out", "paused" or "open", as far as its records are known.
+        records: how many records of it are known.
+        place: where it was found.
+    """
+
+    id: str
+    workflow: str
+    started: int
+    ended: int
+    outcome: str
+    records: int
+    place: str
 
 
 class Execution:
@@ -193,7 +213,7 @@ class Execution:
 
     @property
     def _ended(self) -> bool:
-        return any(isinstance(record, RunCompleted | RunFailed | RunCancelled | RunTimedOut) for record in self.records)
+        return any(isinstance(record, ENDINGS) for record in self.records)
 
     @cached_property
     def _top(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -23,6 +23,7 @@ from otflow.records.invocations import Attempt, Invocation, OfInvocation, Wait, 
 from otflow.records.record import (
     CheckpointTaken,
     ContextWritten,
+    Ending,
     EventBuffered,
     EventReceived,
     EventReleased,
@@ -180,16 +181,13 @@ def read_runs(records: Iterable[Record]) -> tuple[Run, ...]:
     return tuple(sorted(runs, key=lambda run: (run.started, run.id)))
 
 
-_End: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
-
-
 class _Sorted(msgspec.Struct):
     """The records of a run, by what they belong to."""
 
     of: defaultdict[int, list[OfInvocation]]
     outside: list[ContextWritten | StreamWritten] = []
     started: RunStarted | None = None
-    end: _End | None = None
+    end: Ending | None = None
     paused: RunPaused | None = None
     pauses: list[Pause] = []
     checkpoints: list[CheckpointTaken] = []

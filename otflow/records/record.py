@@ -18,10 +18,12 @@ import msgspec
 from otflow.records.body import Body
 
 __all__ = [
+    "ENDINGS",
     "FORMAT",
     "About",
     "CheckpointTaken",
     "ContextWritten",
+    "Ending",
     "EventBuffered",
     "EventReceived",
     "EventReleased",
@@ -306,3 +308,9 @@ Record: TypeAlias = (
     | RunCancelled
     | RunTimedOut
 )
+
+Ending: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
+"""The last record of a run that is over."""
+
+ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut)
+"""The classes of `Ending`, to ask for with `isinstance`."""

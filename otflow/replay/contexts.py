@@ -213,13 +213,5 @@ def _make_state(
         case _:
             for path, value in changed.items():
                 fold.write(path, value)
-    if fold.lost:
-        last = counted[-1]
-        places = ", ".join(f"'{path}'" if path else "all of it" for path in fold.lost)
-        raise MisfitError(
-            f"Run {last.run} cannot go on behind record {last.seq}, because its state is not whole ({places}): "
-            f"{' '.join(fold.lost.values())} Give the values that are missing: state={{path: value}}.",
-            last.run,
-            last.seq,
-        )
-    return fold.state
+    last = counted[-1]
+    return fold.require(last, f" behind record {last.seq}", "Give the values that are missing: state={path: value}.")

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 
 from otflow.dispatcher import Dispatcher
 from otflow.journal.journal import Journal
-from otflow.records.record import Record, RunCancelled, RunCompleted, RunFailed, RunStarted, RunTimedOut
+from otflow.records.record import ENDINGS, Record, RunStarted
 
 __all__ = ["Kin"]
-
-_ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut)
 
 
 class Kin:
@@ -75,7 +73,7 @@ class Kin:
         found = self._book.write_all([batches[place] for place in places]) if places else []
         for place, error in zip(places, found, strict=True):
             errors[place] = error
-            if error is not None or isinstance(batches[place][-1], _ENDINGS):
+            if error is not None or isinstance(batches[place][-1], ENDINGS):
                 self._open.discard(batches[place][0].run)
         self._settle()
         return errors

@@ -301,16 +301,8 @@ def _fold_state(noted: Sequence[NotedRecord], kind: type[BaseModel], serializer:
     Raises:
         MisfitError: it is not whole.
     """
-    fold, last = _fold(noted, kind, serializer), noted[-1].record
-    if fold.lost:
-        places = ", ".join(f"'{path}'" if path else "all of it" for path in fold.lost)
-        raise MisfitError(
-            f"Run {last.run} cannot go on, because its state is not whole in the journal ({places}): "
-            f"{' '.join(fold.lost.values())} Keep plain data or pydantic models in the state, and start a new run.",
-            last.run,
-            last.seq,
-        )
-    return fold.state
+    advice = "Keep plain data or pydantic models in the state, and start a new run."
+    return _fold(noted, kind, serializer).require(noted[-1].record, " from its journal", advice)
 
 
 def _knows(fold: StateFold, record: RunResumed) -> bool:

@@ -18,6 +18,7 @@ from otflow.errors import ContextSerdeError
 from otflow.records.body import Body
 from otflow.records.losses import find_losses
 from otflow.records.record import ContextWritten, Record, RunResumed, RunStarted
+from otflow.replay.rebuild import MisfitError
 
 __all__ = ["StateFold", "fold_state"]
 
@@ -85,6 +86,27 @@ class StateFold:
                 f"{source} has a value {where} that does not fit the state {type(self.state).__name__}: "
                 f"{_first_line(error)}. Go on with the version of the workflow that wrote it, or give another state."
             ) from error
+
+    def require(self, last: Record, place: str, advice: str) -> BaseModel:
+        """Return the state, which has to be whole.
+
+        Args:
+            last: the record behind which a run is to go on with it.
+            place: words that say where, or which records; may be empty.
+            advice: a sentence that says what to do.
+
+        Raises:
+            MisfitError: a part of it is not known.
+        """
+        if self.lost:
+            paths = ", ".join(f"'{path}'" if path else "all of it" for path in self.lost)
+            why = " ".join(self.lost.values())
+            raise MisfitError(
+                f"Run {last.run} cannot go on{place}, because its state is not whole ({paths}): {why} {advice}",
+                last.run,
+                last.seq,
+            )
+        return self.state
 
     def _bring(self, record: RunStarted | RunResumed) -> None:
         body = record.carried if isinstance(record, RunStarted) else record.snapshot

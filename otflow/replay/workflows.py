@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from otflow.context.context import Context
-from otflow.events import Event
+from otflow.context.context import Context, ContextOwner
 from otflow.handler import WorkflowHandler
 from otflow.records.record import Record
 from otflow.runtime.blueprint import Blueprint
@@ -27,20 +26,8 @@ class Recorded(Protocol):
         """The id of the run."""
 
 
-class Replayable(Protocol):
+class Replayable(ContextOwner, Protocol):
     """A workflow of today."""
-
-    @property
-    def workflow_name(self) -> str:
-        """The name of the workflow."""
-
-    @property
-    def state_type(self) -> type:
-        """The class of its state."""
-
-    @property
-    def event_types(self) -> Iterable[type[Event]]:
-        """The event classes that its signatures name."""
 
     @property
     def blueprint(self) -> Blueprint:

@@ -14,9 +14,8 @@ from otflow.context.context import Context
 from otflow.core.inputs import Checkpoint, Receive
 from otflow.errors import WorkflowRuntimeError
 from otflow.events import Event
-from otflow.records.record import EventSent, StepStarted
+from otflow.records.record import Ending, EventSent, StepStarted
 from otflow.runtime.crew import Crew
-from otflow.runtime.driver import Ending
 
 __all__ = ["CheckpointCallback", "take_checkpoints"]
 

@@ -145,7 +145,7 @@ class Crew:
 
     def _rest(self) -> None:
         """Do what is left when no step of the run does anything."""
-        self.driver.passage.settle_if_lonely()
+        self.driver.commits.settle_if_lonely()
         if self.driver.ending is not None:
             self.driver.finish()
 
@@ -179,8 +179,8 @@ class Crew:
             if last is None:
                 driver.feed_soon(StepReturned(at, started.invocation, started.attempt, key, body))
             else:
-                driver.passage.act_soon(last)
-        elif not (driver.passage.taps or driver.dispatcher.listening) or driver.passage.commit_soon(records):
+                driver.commits.act_soon(last)
+        elif not (driver.commits.taps or driver.dispatcher.listening) or driver.commits.commit_soon(records):
             for record in records:
                 if type(record) is StepStarted:  # behind what is ready: steps begin in the order of their records
                     driver.ready.append(record)

@@ -12,7 +12,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
 
 from otflow.core.decide import advance
 from otflow.core.inputs import Cancel, DelayOver, Fail, Input, TimeOut, WaitExpired
@@ -22,6 +21,8 @@ from otflow.errors import OtflowError, WorkflowRuntimeError, text_of
 from otflow.events import Event
 from otflow.records.body import Body
 from otflow.records.record import (
+    ENDINGS,
+    Ending,
     Failure,
     Record,
     RetryScheduled,
@@ -37,17 +38,15 @@ from otflow.records.record import (
 from otflow.redaction import Redactor
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock, Timer
-from otflow.runtime.passage import Passage
+from otflow.runtime.commits import Commits
 
-__all__ = ["Driver", "Ending", "describe_failure"]
+__all__ = ["Driver", "describe_failure"]
 
 _NS = 1_000_000_000
 _GRACE = 5.0  # seconds that cancelled steps have to clean up before the run ends without them
 _MAX_STACK = 8192  # characters
 
-Ending: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunTimedOut
-_ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut)
-_ACTIVE = frozenset({RetryScheduled, StreamWritten, WaitEnded, WaitStarted, *_ENDINGS})
+_ACTIVE = frozenset({RetryScheduled, StreamWritten, WaitEnded, WaitStarted, *ENDINGS})
 
 
 class Driver:
@@ -82,18 +81,18 @@ class Driver:
         self.ending: Ending | None = None
         self._timers: dict[tuple[str, int], Timer] = {}
         self._answers: dict[int, asyncio.Future[Event]] = {}
-        self.passage = Passage(dispatcher, self)
+        self.commits = Commits(dispatcher, self)
 
     # ---------------------------------------------------------------- inputs to records to deeds
 
     def feed(self, input: Input) -> Sequence[Record]:
         """Take an input: decide, commit, act. Returns the batch; an empty one if it was not committed."""
-        self.passage.settle()
-        return self.passage.act(advance(self.state, input))
+        self.commits.settle()
+        return self.commits.act(advance(self.state, input))
 
     def feed_soon(self, input: Input) -> Sequence[Record]:
-        """Take what a step or a clock does: decide, and commit and act soon: see `Passage`. Returns the batch."""
-        return self.passage.act_soon(advance(self.state, input))
+        """Take what a step or a clock does: decide, and commit and act soon: see `Commits`. Returns the batch."""
+        return self.commits.act_soon(advance(self.state, input))
 
     def follow(self, records: Sequence[Record]) -> None:
         """Do what follows from a batch that was committed."""
@@ -192,21 +191,18 @@ class Driver:
         """End a run whose journal refused its records from this one on; only observers hear of it."""
         if self.ending is not None:
             return
-        told = text_of(error)
-        if not isinstance(error, OtflowError):  # those of ours say themselves what to do
-            told = f"{type(error).__name__}: {told}. Make the journal writable, then start the run again."
         fault = WorkflowRuntimeError(
             f"The journal of run {self.state.run} of workflow '{self.blueprint.graph.name}' refused a record, so the "
-            f"run was stopped before anything was done about it: {told}"
+            f"run was stopped before anything was done about it: {_explain_refusal(error)}"
         )
         fault.__cause__ = error
         self.error = fault
         self.state.seq = first.seq - 1  # these numbers were not used
         self.state.ended = None  # an ending that was not committed did not happen
         records = advance(self.state, Fail(self.now(), describe_failure(fault, self.redact)))
-        self.passage.observe(records)
+        self.commits.observe(records)
         for record in records:
-            if isinstance(record, _ENDINGS):
+            if isinstance(record, ENDINGS):
                 self._end(record)
 
     def load(self) -> Load:
@@ -261,6 +257,17 @@ def describe_failure(error: BaseException, redact: Redactor | None = None, body:
     message = message.encode("utf-8", "backslashreplace").decode()
     stack = stack[-_MAX_STACK:].encode("utf-8", "backslashreplace").decode()
     return Failure(f"{kind.__module__}.{kind.__qualname__}", message, stack)
+
+
+def _explain_refusal(error: BaseException) -> str:
+    told = f"{type(error).__name__}: {text_of(error)}".rstrip(": ")
+    match error:
+        case OtflowError():  # which says itself what to do
+            return text_of(error)
+        case Exception():
+            return f"{told}. Make the journal writable, then start the run again."
+        case _:
+            return f"{told} came in the middle. Go on from what was committed before, or start the run again."
 
 
 def _ignore(_: object) -> None:

@@ -35,7 +35,7 @@ def collect(
     if not may and event is invocation.event.body.live and state.ended is None:
         record = put_aside(state, driver.now(), id, buffer)
         if record is not None:
-            driver.passage.commit_one(record)
+            driver.commits.commit_one(record)
             return None
     input = Collect(driver.now(), id, buffer, len(expected))
     if may:

@@ -31,16 +31,13 @@ from otflow.events import (
     StartEvent,
 )
 from otflow.records.body import Body
-from otflow.records.record import (
-    About,
-    StepStarted,
-)
+from otflow.records.record import About, Ending, StepStarted
 from otflow.records.sent import mark
 from otflow.runtime.attempt import Attempt, count_forks
 from otflow.runtime.blueprint import Blueprint
 from otflow.runtime.clock import Clock
 from otflow.runtime.crew import Crew
-from otflow.runtime.driver import Driver, Ending
+from otflow.runtime.driver import Driver
 from otflow.runtime.gathering import collect, wait
 from otflow.runtime.origin import find_place, name_sender
 from otflow.runtime.outcome import conclude
@@ -123,7 +120,7 @@ class LocalRun:
             self.about,
         )
         if (records := begin(self._state, input)) is not None:
-            driver.passage.act(records)
+            driver.commits.act(records)
         else:
             self._feed(input)
         if timeout is not None:
@@ -192,7 +189,7 @@ class LocalRun:
             self._later(self._send, attempt.started, key, body, step or "")
         elif step or (records := send(self._state, self._now(), attempt.started.invocation, key, body)) is None:
             self._send(attempt.started, key, body, step or "")
-        elif driver.passage.commit_soon(records) and len(records) > 1:
+        elif driver.commits.commit_soon(records) and len(records) > 1:
             driver.ready.append(records[1])  # type: ignore[arg-type]  # the second is a StepStarted
             driver.wake()
 
@@ -224,7 +221,7 @@ class LocalRun:
             self._later(self.driver.feed_soon, WriteStream(self._now(), id, key, body))
         elif state.ended is None:
             record = write_stream(state, self._now(), id, key, body)
-            if not (driver.dispatcher.listening or driver.passage.taps) or driver.passage.commit_one(record):
+            if not (driver.dispatcher.listening or driver.commits.taps) or driver.commits.commit_one(record):
                 self.stream.put(event)
 
     def write_state(self, path: str, value: object) -> None:
@@ -241,8 +238,8 @@ class LocalRun:
             self._later(self.driver.feed_soon, Write(self._now(), id, path, body))
         elif state.ended is None:
             record = write_state(state, self._now(), id, path, body)
-            if dispatcher.listening or self.driver.passage.taps:
-                self.driver.passage.commit_one(record)
+            if dispatcher.listening or self.driver.commits.taps:
+                self.driver.commits.commit_one(record)
 
     def collect(self, event: Event, expected: Sequence[type[Event]], buffer: str) -> list[Event] | None:
         """Put an event aside, and give all expected ones once they are there."""
@@ -281,7 +278,7 @@ class LocalRun:
         """Give a snapshot if the run can go on, what it leaves to the next run, and the unread stream."""
         state = self._state
         if get_ident() == self._thread:  # what is saved stands in the journal
-            self.driver.passage.settle()
+            self.driver.commits.settle()
         if not state.seq and self.ahead is not None:
             advance(state := new_state(self.blueprint.plan, self.run_id), self.ahead())
         leftovers = pack(carry_out(state))

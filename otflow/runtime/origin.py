@@ -39,5 +39,5 @@ def find_place(driver: Driver, thread: int) -> Whereabouts | None:
     if not driver.dispatcher.scopes:
         return None
     if get_ident() == thread:
-        driver.passage.backlog.catch_up()  # so that whoever follows the run knows where it stands
+        driver.commits.backlog.catch_up()  # so that whoever follows the run knows where it stands
     return driver.dispatcher.locate(driver.state.run, driver.now())

@@ -13,8 +13,8 @@ from otflow.errors import (
     wrap_step_error,
 )
 from otflow.events import StopEvent, WorkflowCancelledEvent, WorkflowFailedEvent, WorkflowTimedOutEvent
-from otflow.records.record import RunCancelled, RunCompleted, RunFailed, RunTimedOut
-from otflow.runtime.driver import Driver, Ending
+from otflow.records.record import Ending, RunCancelled, RunCompleted, RunFailed, RunTimedOut
+from otflow.runtime.driver import Driver
 
 __all__ = ["Outcome", "conclude"]
 

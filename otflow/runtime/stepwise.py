@@ -27,7 +27,7 @@ class Stepper:
         self._current = 0
         self._returned: asyncio.Future[None] | None = None
         self._turn = asyncio.Lock()
-        local.driver.passage.taps = (*local.driver.passage.taps, self._watch)
+        local.driver.commits.taps = (*local.driver.commits.taps, self._watch)
 
     async def step(self, handler: asyncio.Future[Any]) -> list[Event] | None:
         """Release one step and wait for its end; None when the run has ended. Calls at once take turns."""

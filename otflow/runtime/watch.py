@@ -25,7 +25,7 @@ __all__ = ["narrate", "watch"]
 
 def watch(driver: Driver, stream: EventStream) -> Callable[[], None]:
     """Put internal events into the stream: what runs now, then what changes. Returns the function that ends it."""
-    driver.passage.settle()  # what is held belongs to what runs now
+    driver.commits.settle()  # what is held belongs to what runs now
     running = {id: (i.step, _name(i.event.type)) for id, i in driver.state.running.items()}
     for id, (step, event) in running.items():
         stream.put(_changed(step, event, StepState.RUNNING, id))
@@ -48,10 +48,10 @@ def watch(driver: Driver, stream: EventStream) -> Callable[[], None]:
                 case _:
                     pass
 
-    driver.passage.taps = (*driver.passage.taps, tap)
+    driver.commits.taps = (*driver.commits.taps, tap)
 
     def stop() -> None:
-        driver.passage.taps = tuple(other for other in driver.passage.taps if other is not tap)
+        driver.commits.taps = tuple(other for other in driver.commits.taps if other is not tap)
 
     return stop
 
@@ -107,7 +107,7 @@ def narrate(driver: Driver) -> None:
                 case _:
                     pass
 
-    driver.passage.taps = (*driver.passage.taps, tap)
+    driver.commits.taps = (*driver.commits.taps, tap)
 
 
 def _name(kind: str) -> str:

@@ -253,7 +253,7 @@ async def test_who_begins_to_watch_sees_what_comes_after() -> None:
         @step
         async def write(self, ctx: Context, ev: StartEvent) -> StopEvent:
             await ctx.store.set("a", 1)
-            ctx.run.driver.passage.taps = (seen.extend,)
+            ctx.run.driver.commits.taps = (seen.extend,)
             await ctx.store.set("b", 2)
             return StopEvent()
 
@@ -282,6 +282,7 @@ def test_ctrl_c_in_a_commit_of_a_real_journal(tmp_path: Path, monkeypatch: pytes
         workflow.journal = Shared()
         ends = await asyncio.gather(*(workflow.run(rounds=1_000_000) for _ in range(3)), return_exceptions=True)
         assert [type(end) for end in ends] == [WorkflowRuntimeError] * 3
+        assert all("KeyboardInterrupt came in the middle. Go on from" in str(end) for end in ends)
 
     loop = asyncio.new_event_loop()
     whole = loop.create_task(main())

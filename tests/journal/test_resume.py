@@ -262,7 +262,7 @@ def test_a_state_that_is_not_whole_is_refused(tmp_path: Path, value: object) -> 
     id = leave(workflow)
 
     async def main() -> None:
-        with pytest.raises(MisfitError, match=r"its state is not whole in the journal .*'kept'"):
+        with pytest.raises(MisfitError, match=r"from its journal, because its state is not whole .*'kept'"):
             Keeper(dispatcher=dispatcher).resume(id)
 
     asyncio.run(main())

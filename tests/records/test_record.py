@@ -31,7 +31,9 @@ def test_the_union_is_all_there_is():
         if isinstance(each, type) and issubclass(each, msgspec.Struct) and "seq" in each.__struct_fields__
     }
     assert facts - {vocabulary._Fact} == kinds == set(RECORDS)
-    assert {kind.__name__ for kind in kinds} | {"FORMAT", "About", "Failure", "Record"} == set(vocabulary.__all__)
+    others = {"ENDINGS", "FORMAT", "About", "Ending", "Failure", "Record"}
+    assert {kind.__name__ for kind in kinds} | others == set(vocabulary.__all__)
+    assert get_args(vocabulary.Ending) == vocabulary.ENDINGS
 
 
 @pytest.mark.parametrize("kind", get_args(Record), ids=lambda kind: kind.__name__)

@@ -1,4 +1,4 @@
-"""The passage of one run: its batches go through here to the dispatcher, at once or with those of others.
+"""The commits of one run: its batches go from here to the dispatcher, at once or with those of other runs.
 
 Nothing follows from a batch before it was committed. What callers from outside do is committed at once; what steps and
 clocks do may be held until the event loop has gone round, if the journals commit batches of several runs together. It
@@ -15,7 +15,7 @@ from otflow.records.record import Record
 from otflow.runtime.backlog import Backlog
 from otflow.runtime.group import Group, find_group
 
-__all__ = ["Passage"]
+__all__ = ["Commits"]
 
 
 class Carrier(Protocol):
@@ -38,8 +38,8 @@ class Carrier(Protocol):
         """Stop because nobody wants it any more."""
 
 
-class Passage:
-    """Passes the batches of one run on.
+class Commits:
+    """Commits the batches of one run, and has done what follows from them.
 
     Args:
         dispatcher: where they go.
