@@ -57,8 +57,12 @@ class Row(NamedTuple):
 
 def times_of(invocation: Invocation) -> tuple[int, int]:
     """Return for how many nanoseconds an invocation waited (for workers, retry delays, events), and worked."""
-    waited = sum(each.queued + each.stood + round(each.delay * _NS) for each in invocation.attempts)
-    return waited, sum(each.worked for each in invocation.attempts)
+    return sum(map(_wait_of, invocation.attempts)), sum(each.worked for each in invocation.attempts)
+
+
+def _wait_of(attempt: Attempt) -> int:
+    delay = 0.0 if attempt.astray else attempt.delay or 0.0
+    return attempt.queued + attempt.stood + round(delay * _NS)
 
 
 def head_of(run: Run, invocation: Invocation, signs: Signs, seen: dict[str, str]) -> Row:
@@ -115,7 +119,7 @@ def describe(run: Run, invocation: Invocation, signs: Signs) -> list[Row]:
 def _describe_outcome(run: Run, attempt: Attempt, signs: Signs) -> Row:
     name = f"attempt {attempt.number or '?'}"
     after = f" after a delay of {_seconds(attempt.delay)}" if attempt.delay else ""
-    waited = attempt.queued + attempt.stood + round(attempt.delay * _NS)
+    waited = _wait_of(attempt)
     match attempt.outcome:
         case "completed":
             return Row((Piece(signs.good, "good"), Piece(f" {name}{after}")), waited, attempt.worked)
@@ -176,7 +180,7 @@ def _describe_wait(run: Run, wait: Wait) -> Row:
     else:
         end = ", which did not come"
     line = (Piece("waited for ", "wait"), Piece(name_type(wait.type), "event"), Piece(end, "faint"))
-    return Row(line, max(0, wait.ended - wait.started) if wait.started else 0)
+    return Row(line, wait.took)
 
 
 def _origin(run: Run, event: Event) -> str:
@@ -244,7 +248,7 @@ def tell_fate(run: Run, event: Event) -> str:
 def describe_root(run: Run, event: Event) -> Row:
     """Name an event that hangs under nothing."""
     if event.outside:
-        after = event.at - run.started
+        after = run.since_start(event.at) or 0
         when = f" after {_time(after)}" if after >= _WORTH_SAYING else ""
         origin = f" from outside{when}"
     elif event.source:

@@ -92,7 +92,7 @@ def _side(which: str, side: Side) -> Iterator[str]:
     yield f"<td><code>{_text(side.run)}</code></td>"
     yield _cell(side.outcome)
     yield _cell(f"{side.records:,}", "number")
-    yield _cell(format_duration(side.duration), "number")
+    yield _cell(format_duration(side.duration) if side.duration else "?", "number")
 
 
 def _draw_points(title: str, points: tuple[Point, ...], more: int) -> Iterator[str]:

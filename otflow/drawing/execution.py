@@ -15,7 +15,7 @@ from otflow.drawing.details import describe_error, only_put_aside, tell_fate
 from otflow.drawing.facts import Payloads, describe_attempt, describe_event, describe_failure, describe_wait
 from otflow.drawing.picture import Bar, Edge, EdgeStyle, Fact, Node, Picture, Span, Tone
 from otflow.drawing.quantities import count, enumerate_some, format_duration, name_type
-from otflow.records.history import Attempt, Event, Invocation, Run, Wait, summarize
+from otflow.records.history import Attempt, Event, Invocation, Run, Wait, summarize, tell_astray
 
 __all__ = ["picture_run"]
 
@@ -82,7 +82,7 @@ def picture_run(run: Run, *, payloads: Payloads | None = None) -> Picture:
         nodes=tuple(canvas.nodes),
         edges=tuple(canvas.edges),
         bars=tuple(canvas.bars),
-        pauses=tuple((Span(each.started, each.ended or run.ended), each.reason) for each in run.pauses),
+        pauses=_show_pauses(run),
         remarks=_remark(run),
         tone=_RUN_TONES.get(run.outcome, "bad"),
     )
@@ -90,10 +90,19 @@ def picture_run(run: Run, *, payloads: Payloads | None = None) -> Picture:
 
 def _describe_run(run: Run) -> str:
     sums = summarize(run)
-    parts = [f"run {run.id}", run.outcome, format_duration(sums.duration), count(sums.attempts, "attempt")]
+    parts = [f"run {run.id}", run.outcome]
+    if not run.astray:
+        parts.append(format_duration(sums.duration))
+    parts.append(count(sums.attempts, "attempt"))
     if sums.retries:
         parts.append(count(sums.retries, "retry"))
     return " · ".join([*parts, count(sums.events, "event")])
+
+
+def _show_pauses(run: Run) -> tuple[tuple[Span, str], ...]:
+    if run.astray:
+        return ()
+    return tuple((Span(each.started, each.ended or run.ended), each.reason) for each in run.pauses)
 
 
 def _name_gaps(run: Run) -> str:
@@ -118,6 +127,8 @@ def _remark(run: Run) -> tuple[str, ...]:
             remarks.append("The end of the run is not recorded.")
         case _:
             pass
+    if run.astray:
+        remarks.append(tell_astray(run))
     if run.gaps:
         remarks.append(f"Missing {_name_gaps(run)}.")
     remarks += run.faults[:_MAX_FAULTS]
@@ -150,12 +161,15 @@ def _add_invocation(canvas: _Canvas, invocation: Invocation) -> None:
         before = _add_waits(canvas, invocation, attempt, node)
     if invocation.retry is not None:
         title = f"{invocation.step or '?'} · attempt {invocation.retry.attempt}"
-        facts = (Fact("due after", format_duration(invocation.retry.due - canvas.run.started)),)
+        due = canvas.run.since_start(invocation.retry.due)
+        facts = (Fact("due after", format_duration(due)),) if due is not None else ()
         node = canvas.add(Node("step", title, "has not begun", "wait", invocation.step, facts))
         canvas.link(before, node, _label_retry(invocation.retry.delay), "retry")
 
 
-def _label_retry(delay: float) -> str:
+def _label_retry(delay: float | None) -> str:
+    if delay is None:
+        return "again"
     return f"after {format_duration(round(delay * _NS))}" if delay else "at once"
 
 
@@ -169,7 +183,7 @@ def _add_attempt(canvas: _Canvas, invocation: Invocation, attempt: Attempt, *, s
     note = _note_attempt(run, invocation, attempt, aside=aside)
     facts = describe_attempt(run, invocation, attempt, canvas.payloads)
     node = canvas.add(Node("aside" if aside else "step", title, note, tone, invocation.step, facts))
-    if attempt.started:
+    if attempt.started and not run.astray:
         unknown = not attempt.ended and bool(run.gaps)  # without gaps it went on up to the last record
         end = attempt.started if unknown else attempt.ended or max(run.ended, attempt.started)
         ready = min(attempt.ready or attempt.started, attempt.started)
@@ -224,7 +238,7 @@ def _note_wait(run: Run, wait: Wait, attempt: Attempt) -> tuple[str, Tone]:
     if not wait.ended:
         goes_on = run.outcome in ("open", "paused") and attempt.outcome == "open"
         return ("still waits" if goes_on else "no answer"), "wait"
-    took = format_duration(wait.ended - wait.started) if wait.started else ""
+    took = format_duration(wait.took) if wait.started and not wait.astray else ""
     if wait.event:
         return took, ""
     return (f"nothing came for {took}" if took else "nothing came"), "faint"

@@ -83,11 +83,11 @@ def _describe_times(run: Run, attempt: Attempt) -> Iterator[Fact]:
         yield Fact("retry delay", format_duration(round(attempt.delay * _NS)))
     if attempt.queued:
         yield Fact("queued", format_duration(attempt.queued))
-    if attempt.started:
-        yield Fact("began after", format_duration(attempt.started - run.started))
+    if attempt.started and (after := run.since_start(attempt.started)) is not None:
+        yield Fact("began after", format_duration(after))
     if attempt.stood:
         yield Fact("stood still", format_duration(attempt.stood))
-    if attempt.started and attempt.ended:
+    if attempt.started and attempt.ended and not attempt.astray:
         yield Fact("worked", format_duration(attempt.worked))
 
 
@@ -143,8 +143,8 @@ def describe_failure(error: Failure) -> tuple[Fact, ...]:
 def describe_wait(run: Run, wait: Wait, payloads: Payloads) -> tuple[Fact, ...]:
     """Give all that is known of a wait."""
     facts = [Fact("waited for", name_type(wait.type)), Fact("name", wait.waiter), Fact("end", _end_of(run, wait))]
-    if wait.started and wait.ended:
-        facts.append(Fact("waited", format_duration(wait.ended - wait.started)))
+    if wait.started and wait.ended and not wait.astray:
+        facts.append(Fact("waited", format_duration(wait.took)))
     event = run.events.get(wait.event)
     if event is not None:
         facts += _show("answer", event.type, event.body, payloads, f" #{event.id}")
@@ -162,8 +162,8 @@ def describe_event(run: Run, event: Event, fate: str, payloads: Payloads) -> tup
     facts = [*_show("event", event.type, event.body, payloads, f" #{event.id}")]
     if fate:
         facts.append(Fact("fate", fate))
-    if event.at:
-        facts.append(Fact("after", format_duration(event.at - run.started)))
+    if event.at and (after := run.since_start(event.at)) is not None:
+        facts.append(Fact("after", format_duration(after)))
     if event.target:
         facts.append(Fact("only for", event.target))
     if taken := _takers(run, event):

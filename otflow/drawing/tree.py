@@ -110,7 +110,7 @@ def draw_summary(run: Run, *, width: int = 80, signs: Signs = UNICODE) -> list[L
         count(sums.retries, "retry"),
         count(sums.events, "event"),
         count(sums.writes, "write"),
-        format_duration(sums.duration),
+        "times unknown, for the clocks differ" if run.astray else format_duration(sums.duration),
     ]
     lines = [""]
     for part in parts:

@@ -52,7 +52,7 @@ class Redact(Protocol):
 class Body:
     """A payload: the live object, its JSON, or both.
 
-    Two bodies are equal when what they tell is the same.
+    Two bodies are equal when what they tell is the same, as JSON tells values apart: 1 is 1.0, and not true.
 
     Args:
         live: the object, in the process where it lives.
@@ -146,12 +146,28 @@ class Body:
             return NotImplemented
         if self is other or self.json == other.json:
             return True
-        return bool(msgspec.json.decode(self.json) == msgspec.json.decode(other.json))
+        mine, others = msgspec.json.decode(self.json), msgspec.json.decode(other.json)
+        return bool(mine == others) and _have_same_truths(mine, others)
 
     __hash__ = None  # type: ignore[assignment]  # equal bodies may differ in text
 
     def __repr__(self) -> str:
         return f"Body({self.json.decode()[:_MAX_REPR]})"
+
+
+def _have_same_truths(one: object, other: object) -> bool:
+    """Tell whether values that Python takes for equal have true and false at the same places: to it, 1 is True."""
+    pairs = [(one, other)]
+    while pairs:
+        match pairs.pop():
+            case (dict() as left, dict() as right):
+                pairs += [(value, right[key]) for key, value in left.items()]
+            case (list() as left, list() as right):
+                pairs += zip(left, right, strict=True)
+            case (left, right):
+                if isinstance(left, bool) is not isinstance(right, bool):
+                    return False
+    return True
 
 
 def _has_extras(live: object) -> bool:

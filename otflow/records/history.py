@@ -19,7 +19,7 @@ from otflow.records.codec import encode
 from otflow.records.deliveries import Event, make_aside, make_ready, make_received, make_sent, read_kept
 from otflow.records.emitted import begins, read_saved
 from otflow.records.holes import Holes
-from otflow.records.invocations import Attempt, Invocation, OfInvocation, Wait, read_invocation
+from otflow.records.invocations import Attempt, Invocation, OfInvocation, Wait, distrust, read_invocation
 from otflow.records.record import (
     CheckpointTaken,
     ContextWritten,
@@ -118,6 +118,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """Nanoseconds from its first record to its last; 0 if its times cannot tell."""
         return 0 if self.astray else self.ended - self.started
 
+    def since_start(self, at: int) -> int | None:
+        """Return the nanoseconds from its first record to a time; None if its times cannot tell."""
+        return None if self.astray else at - self.started
+
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A run in numbers; `duration` is in nanoseconds, `steps` counts those that were invoked."""
@@ -208,6 +212,9 @@ def _read_run(name: str, records: list[Record]) -> Run:
     gaps = _find_gaps(ordered)
     holes = Holes(gaps)
     invocations = {id: make_ready(each, events, found.restored, holes) for id, each in invocations.items()}
+    astray = next((late.seq for early, late in pairwise(ordered) if late.at < early.at), 0)
+    if astray:
+        invocations = {id: distrust(each) for id, each in invocations.items()}
     started, end = found.started, found.end
     workflow = started.workflow if started is not None else read_saved(found.saved).workflow if found.saved else ""
     outcome, reason = _read_outcome(found)
@@ -231,7 +238,7 @@ def _read_run(name: str, records: list[Record]) -> Run:
         streamed=tuple(each for each in found.outside if isinstance(each, StreamWritten)),
         gaps=gaps,
         faults=(*faults, *_find_faults(invocations, events)),
-        astray=next((late.seq for early, late in pairwise(ordered) if late.at < early.at), 0),
+        astray=astray,
     )
 
 

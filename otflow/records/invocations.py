@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from otflow.records.record import (
     ContextWritten,
@@ -28,7 +29,7 @@ from otflow.records.record import (
     WaitStarted,
 )
 
-__all__ = ["Attempt", "Invocation", "OfInvocation", "Wait", "read_invocation"]
+__all__ = ["Attempt", "Invocation", "OfInvocation", "Wait", "distrust", "read_invocation"]
 
 _Rest: TypeAlias = (
     EventSent | ContextWritten | StreamWritten | EventBuffered | EventsCollected | WaitStarted | WaitEnded
@@ -46,6 +47,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         waiter: its name.
         started, ended: nanoseconds since the epoch; 0 if it goes on, or if that record is missing.
         event: the event that ended it, by id; 0 if there is none.
+        astray: whether the times of the run do not tell how long anything took.
     """
 
     id: int
@@ -54,6 +56,12 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     ended: int = 0
     event: int = 0
+    astray: bool = False
+
+    @property
+    def took(self) -> int:
+        """Nanoseconds from its start to its end; 0 if unknown."""
+        return max(0, self.ended - self.started) if self.started and self.ended and not self.astray else 0
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +77,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         ended: when it returned or raised.
         outcome: "completed", "failed", or "open" if neither is recorded.
         error: what it raised.
-        delay: the seconds of the retry delay before it.
+        delay: the seconds of the retry delay before it, 0 before the first; None if the record that says so is missing.
         sent: the events that it emitted, by id.
         written: its writes to the state.
         streamed: what it wrote to the stream.
@@ -77,6 +85,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         collected: its complete collections.
         waits: what it waited for.
         torn: whether records between its start and its end are missing, which may be of it.
+        astray: whether the times of the run do not tell how long anything took.
     """
 
     number: int
@@ -88,7 +97,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ended: int = 0
     outcome: str = "open"
     error: Failure | None = None
-    delay: float = 0.0
+    delay: float | None = 0.0
     sent: tuple[int, ...] = ()
     written: tuple[ContextWritten, ...] = ()
     streamed: tuple[StreamWritten, ...] = ()
@@ -96,21 +105,24 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     collected: tuple[EventsCollected, ...] = ()
     waits: tuple[Wait, ...] = ()
     torn: bool = False
+    astray: bool = False
 
     @property
     def unclear(self) -> bool:
         """Whether nobody knows how long it stood still: of a wait the begin or the end may be missing."""
-        return self.torn and not all(wait.started and wait.ended for wait in self.waits)
+        return self.astray or (self.torn and not all(wait.started and wait.ended for wait in self.waits))
 
     @property
     def queued(self) -> int:
         """Nanoseconds for which it waited for a worker; 0 if unknown."""
-        return max(0, self.started - self.ready) if self.started and self.ready else 0
+        return max(0, self.started - self.ready) if self.started and self.ready and not self.astray else 0
 
     @property
     def stood(self) -> int:
         """Nanoseconds for which it stood still until an event came; waits at the same time count once."""
         total = until = 0
+        if self.astray:
+            return 0
         for wait in sorted(self.waits, key=lambda wait: wait.started):
             end = wait.ended or (0 if self.unclear else self.ended)
             if wait.started and end:
@@ -141,6 +153,15 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     event: int = 0
     attempts: tuple[Attempt, ...] = ()
     retry: RetryScheduled | None = None
+
+
+def distrust(invocation: Invocation) -> Invocation:
+    """Return an invocation of a run whose times do not tell how long anything took."""
+    attempts = tuple(
+        replace(attempt, astray=True, waits=tuple(replace(wait, astray=True) for wait in attempt.waits))
+        for attempt in invocation.attempts
+    )
+    return replace(invocation, attempts=attempts)
 
 
 class _Try(msgspec.Struct):
@@ -221,7 +242,7 @@ def _read_attempt(found: _Try, retry: RetryScheduled | None, queued: RetryQueued
         ended=ended.at if ended is not None else 0,
         outcome=_OUTCOMES[type(ended)],
         error=ended.error if isinstance(ended, StepFailed) else None,
-        delay=retry.delay if retry is not None else 0.0,
+        delay=retry.delay if retry is not None else 0.0 if found.number == 1 else None,
         sent=tuple(each.seq for each in rest if isinstance(each, EventSent)),
         written=tuple(each for each in rest if isinstance(each, ContextWritten)),
         streamed=tuple(each for each in rest if isinstance(each, StreamWritten)),
@@ -241,7 +262,7 @@ def _read_waits(records: Sequence[_Rest]) -> tuple[Wait, ...]:
             case WaitStarted(seq=id, type=kind, waiter=waiter, at=at):
                 found[id] = Wait(id=id, type=kind, waiter=waiter, started=at)
             case WaitEnded(wait=id, event=event, at=at):
-                found[id] = msgspec.structs.replace(found.get(id) or Wait(id=id), ended=at, event=event)
+                found[id] = replace(found.get(id) or Wait(id=id), ended=at, event=event)
             case EventSent() | ContextWritten() | StreamWritten() | EventBuffered() | EventsCollected():
                 pass
             case _:

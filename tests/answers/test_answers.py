@@ -328,6 +328,24 @@ def test_the_wait_follows_the_delays(runs, policy):
     assert isinstance(eval(advice.policy, names), policies.RetryPolicy)
 
 
+def without(known, *lost):
+    """Take records away."""
+    return Execution([each for each in known.records if each.seq not in lost])
+
+
+def test_advice_invents_no_delay():
+    """An attempt whose delay is not recorded counts as an attempt, and says nothing about waiting."""
+    tries = retried("s", "E", "E", "", delays=(1, 3))
+    second, third = (each.seq for each in tries.records if isinstance(each, RetryScheduled))
+    [advice] = advise([without(tries, second), without(tries, third)])
+    assert [(row.delay, row.attempts, row.succeeded) for row in advice.delays] == [(1.0, 1, 0), (3.0, 1, 1)]
+    assert advice.attempts == ((3, 2),)
+    [unknown] = advise([without(tries, second, third)])
+    assert (unknown.policy, unknown.delays) == ("retry_policy(stop=stop_after_attempt(3))", ())
+    [torn] = advise([without(tries, second, second + 1, second + 2)])
+    assert (torn.retried, torn.attempts) == (1, ((3, 1),))
+
+
 def test_advice_is_silent_where_nothing_is_known():
     """Failures that nobody tried again say nothing, and those that never recovered advise against it."""
     [unknown] = advise([retried("s", "E")])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from otflow.drawing.execution import picture_run
 from otflow.drawing.facts import Payloads
 from otflow.drawing.layers import lay_out_picture, rank_nodes
+from otflow.drawing.line import plain
 from otflow.drawing.picture import Bar, Node, Picture
 from otflow.drawing.timeline import lay_out_time
+from otflow.drawing.tree import draw_run, draw_summary
 from otflow.records.body import Body
 from otflow.records.history import Run, read_runs
 from otflow.records.record import StepStarted
@@ -184,3 +188,25 @@ def test_payloads_are_bounded(limit, budget, most):
 def test_payloads_that_are_no_json():
     """Whatever stands in the place of JSON is shown as it is."""
     assert Payloads().write(Body(json=b"{<\xff")) == "{<�"
+
+
+MEASURED = {"queued", "began after", "stood still", "worked", "waited", "after", "due after"}
+DURATION = re.compile(r"\d\s(µs|ms|s|min|h|d)\b")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_clocks_that_differ_are_drawn_without_times(name):
+    """If the times of a run run against its numbers, no picture of it tells how long anything took, and it says why."""
+    records = RUNS[name]()
+    middle = records[len(records) // 2].seq
+    assert any(DURATION.search(plain(line)) for line in draw_run(history(name)))
+    (run,) = read_runs([replace(each, at=each.at + 10**12 * (each.seq < middle)) for each in records])
+    drawn = picture_run(run)
+    assert any("the clocks of who wrote them differ" in remark for remark in drawn.remarks)
+    assert (drawn.bars, drawn.pauses) == ((), ())
+    assert not MEASURED & {fact.name for node in drawn.nodes for fact in node.facts}
+    texts = [drawn.subtitle, *(node.note for node in drawn.nodes if node.tone != "bad")]
+    texts += [plain(line) for line in (*draw_run(run), *draw_summary(run))]
+    said = [re.sub(r"after a delay of [\d.]+\s\w+", "", text) for text in texts]  # which is what the policy wanted
+    assert not [text for text in said if DURATION.search(text)]
+    assert "clocks differ" in texts[-1]

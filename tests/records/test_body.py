@@ -117,6 +117,10 @@ def test_bodies_are_equal_when_they_say_the_same():
     assert live == Body({"b": [2], "a": 1})
     assert live == Body(json=b'{"b": [2], "a": 1}')
     assert live != Body({"a": 1})
+    assert live == Body({"a": 1.0, "b": [2]})
+    assert live != Body({"a": True, "b": [2]})
+    assert Body({"b": [{"c": 0}]}) != Body(json=b'{"b": [{"c": false}]}')
+    assert Body(json=b"[true, 1]") == Body([True, 1])
     assert live != {"a": 1, "b": [2]}
     with pytest.raises(TypeError, match="unhashable"):
         hash(live)

@@ -13,7 +13,7 @@ from statistics import median
 import msgspec
 
 from otflow.records.execution import Execution
-from otflow.records.history import Attempt, Invocation
+from otflow.records.history import Invocation
 
 __all__ = ["Advice", "DelayTally", "ErrorTally", "advise"]
 
@@ -22,6 +22,7 @@ _ENOUGH = 5
 _HOPELESS = 3
 _MOST = 0.95
 _GROWS = 1.5
+_FIRST_RETRY = 2  # is an attempt with this number
 
 
 class ErrorTally(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +51,10 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
         retried: how many of these were tried again.
         recovered: how many of these succeeded in the end.
         errors: how it fared with each type of error, the most frequent first.
-        attempts: after how many attempts invocations recovered, with how many did.
-        delays: how attempts fared after each delay.
-        policy: an expression that makes a fitting `retry_policy`; empty if the records do not suggest one.
+        attempts: after how many attempts, recorded or not, invocations recovered, with how many did.
+        delays: how attempts fared after each delay that is known.
+        policy: an expression that makes a fitting `retry_policy`; empty if the records do not suggest one, and without
+            a wait if they do not tell any delay.
         classes: the qualified names of the classes of errors that it names.
         enough: whether there is enough evidence for it.
         reason: a sentence that says what it stands on, or why there is none.
@@ -86,7 +88,7 @@ def advise(executions: Iterable[Execution]) -> tuple[Advice, ...]:
 
 
 def _advise(step: str, failed: Sequence[Invocation]) -> Advice:
-    retried = [each for each in failed if len(each.attempts) > 1]
+    retried = [each for each in failed if _count_tries(each) > 1]
     recovered = [each for each in retried if each.attempts[-1].outcome == "completed"]
     errors, delays = _tally_errors(failed), _tally_delays(retried)
     helped = tuple(each.type for each in errors if each.recovered)
@@ -98,13 +100,18 @@ def _advise(step: str, failed: Sequence[Invocation]) -> Advice:
         retried=len(retried),
         recovered=len(recovered),
         errors=errors,
-        attempts=tuple(sorted(Counter(len(each.attempts) for each in recovered).items())),
+        attempts=tuple(sorted(Counter(map(_count_tries, recovered)).items())),
         delays=delays,
         policy=_write_policy(named, recovered) if recovered else "",
         classes=named,
         enough=len(retried) >= _ENOUGH,
         reason=_give_reason(len(failed), len(retried), len(recovered), hopeless),
     )
+
+
+def _count_tries(invocation: Invocation) -> int:
+    """Return how many attempts there were; some of them may not be recorded."""
+    return max(len(invocation.attempts), *(attempt.number for attempt in invocation.attempts))
 
 
 def _tally_errors(failed: Iterable[Invocation]) -> tuple[ErrorTally, ...]:
@@ -126,17 +133,19 @@ def _tally_errors(failed: Iterable[Invocation]) -> tuple[ErrorTally, ...]:
 def _tally_delays(retried: Iterable[Invocation]) -> tuple[DelayTally, ...]:
     counts: defaultdict[float, list[int]] = defaultdict(lambda: [0, 0])
     for each in retried:
-        for attempt in each.attempts[1:]:
-            row = counts[_round(attempt.delay)]
-            row[:] = [row[0] + 1, row[1] + (attempt.outcome == "completed")]
+        for attempt in each.attempts:
+            if attempt.number > 1 and attempt.delay is not None:
+                row = counts[_round(attempt.delay)]
+                row[:] = [row[0] + 1, row[1] + (attempt.outcome == "completed")]
     return tuple(DelayTally(delay=delay, attempts=row[0], succeeded=row[1]) for delay, row in sorted(counts.items()))
 
 
 def _write_policy(named: Sequence[str], recovered: Sequence[Invocation]) -> str:
     """Write the policy under which nearly all of those that recovered would have done so."""
-    tries = sorted(len(each.attempts) for each in recovered)
+    tries = sorted(map(_count_tries, recovered))
     most = tries[min(len(tries) - 1, int(len(tries) * _MOST))]
-    parts = [f"wait={_write_wait(recovered)}", f"stop=stop_after_attempt({most})"]
+    wait = _write_wait(recovered)
+    parts = [*([f"wait={wait}"] if wait else ()), f"stop=stop_after_attempt({most})"]
     if named:
         kinds = ", ".join(kind.rpartition(".")[2] for kind in named)
         parts.insert(0, f"retry=retry_if_exception_type({f'({kinds})' if len(named) > 1 else kinds})")
@@ -144,20 +153,25 @@ def _write_policy(named: Sequence[str], recovered: Sequence[Invocation]) -> str:
 
 
 def _write_wait(recovered: Sequence[Invocation]) -> str:
-    delays: Mapping[int, list[float]] = _delays_by_number([each.attempts[1:] for each in recovered])
-    first, last = median(delays[0]), median(delays[max(delays)])
-    if first and len(delays) > 1 and last >= first * _GROWS:
+    """Write how long to wait; empty if no delay is known."""
+    delays = _delays_by_number(recovered)
+    if not delays:
+        return ""
+    first, last = median(delays[min(delays)]), median(delays[max(delays)])
+    if _FIRST_RETRY in delays and first and len(delays) > 1 and last >= first * _GROWS:
         longest = max(delay for some in delays.values() for delay in some)
         return f"wait_exponential(multiplier={_round(first):g}, max={_round(longest):g})"
-    usual = _round(median(attempt.delay for each in recovered for attempt in each.attempts[-1:]))
+    ends = [each.attempts[-1].delay for each in recovered]
+    usual = _round(median([delay for delay in ends if delay is not None] or delays[max(delays)]))
     return f"wait_fixed({usual:g})" if usual else "wait_none()"
 
 
-def _delays_by_number(rows: Iterable[Sequence[Attempt]]) -> dict[int, list[float]]:
+def _delays_by_number(invocations: Iterable[Invocation]) -> Mapping[int, list[float]]:
     found: defaultdict[int, list[float]] = defaultdict(list)
-    for row in rows:
-        for number, attempt in enumerate(row):
-            found[number].append(attempt.delay)
+    for invocation in invocations:
+        for attempt in invocation.attempts:
+            if attempt.number > 1 and attempt.delay is not None:
+                found[attempt.number].append(attempt.delay)
     return found
 
 
