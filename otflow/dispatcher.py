@@ -77,6 +77,10 @@ class Together(Protocol):
         """Commit batches of different runs; return for each what prevented it, or None."""
 
 
+Writer: TypeAlias = Callable[[Sequence[Sequence[Record]]], Sequence[BaseException | None]]
+"""Commits batches as `Together.write_all` does."""
+
+
 class Live(Protocol):
     """A run that has begun in this process and has not ended. Any thread may ask."""
 
@@ -213,7 +217,9 @@ class Dispatcher:
         for journal in self.journals:
             places = [place for place, error in enumerate(errors) if error is None]
             some = [batches[place] for place in places]
-            found = journal.write_all(some) if isinstance(journal, Together) else [_try(journal, b) for b in some]
+            # not by the protocol, which would look for all of its attributes each time
+            write: Writer | None = getattr(journal, "write_all", None)
+            found = write(some) if write is not None else [_try(journal, records) for records in some]
             for place, error in zip(places, found, strict=True):
                 errors[place] = error
         return errors
