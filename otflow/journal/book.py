@@ -20,6 +20,7 @@ from otflow.errors import OtflowError
 from otflow.journal.faults import JournalError, RunNotFoundError, RunOwnedError
 from otflow.journal.owners import Owner
 from otflow.journal.rows import Batch, ids, span_of
+from otflow.journal.schema import COUNT, LAST
 from otflow.journal.transactions import Transactions
 from otflow.records.body import Body
 from otflow.records.identity import Whereabouts
@@ -28,9 +29,10 @@ from otflow.records.record import RunStarted
 __all__ = ["Entry", "claim", "find_id", "find_run", "release", "require_free", "sign", "write", "write_all"]
 
 _INSERT = "INSERT INTO record (id, at, kind, data, precise) VALUES (?, ?, ?, ?, ?)"
-# the end of the run may stand in the same group, and is written first
-_GO_ON = "UPDATE run SET ended = max(ended, ?), last = max(last, ?), records = records + ? WHERE no = ?"
+_SETTLE = f"UPDATE run SET owner = ?, last = {LAST}, records = {COUNT} WHERE no = ?"  # noqa: S608  constants
+_GO_ON = "UPDATE run SET ended = ?, last = ?, records = records + ? WHERE no = ?"
 _MOVE = "UPDATE run SET ended = ?, last = ?, records = records + ?, outcome = ?, reason = ?, owner = ? WHERE no = ?"
+_MOST_NEWER = 64  # records of which the row of a run does not know
 _LONGEST = 500  # characters of a reason
 _SHOWN = 5  # ids that a message names
 _MOST_OWNERS = 10_000  # at once
@@ -38,12 +40,12 @@ _ENDED = frozenset({"completed", "failed"})
 
 
 class Entry(NamedTuple):
-    """A run in the table: its number, and the number of its last record."""
+    """A run in the table; and how many records this process has written of which its row there does not know."""
 
     no: int
-    last: int
     owner: int | None
     outcome: str
+    newer: int = 0
 
 
 class _About(msgspec.Struct):
@@ -115,7 +117,7 @@ def _number(connection: sqlite3.Connection, owner: Owner, path: str) -> None:
 
 def find_run(connection: sqlite3.Connection, id: str) -> Entry | None:
     """Look a run up by its whole id."""
-    row = connection.execute("SELECT no, last, owner, outcome FROM run WHERE id = ?", (id,)).fetchone()
+    row = connection.execute("SELECT no, owner, outcome FROM run WHERE id = ?", (id,)).fetchone()
     return None if row is None else Entry(*row)
 
 
@@ -194,14 +196,13 @@ def write(
             f"Record {batch.rows[0].seq} of run {batch.run} is in the journal already, and nothing is written twice. "
             "Is the journal attached twice, or is the run gone on with from old data? Give it an id of its own."
         ) from error
-    last = batch.rows[-1]
+    last, count = batch.rows[-1], entry.newer + len(batch.rows)
     if batch.outcome is None:
-        connection.execute(_GO_ON, (last.at, last.seq, len(batch.rows), entry.no))
-    else:
-        mine = None if batch.ends else owner.number
-        told = batch.reason[:_LONGEST]
-        connection.execute(_MOVE, (last.at, last.seq, len(batch.rows), batch.outcome, told, mine, entry.no))
-    return entry._replace(last=last.seq, outcome=batch.outcome or entry.outcome)
+        return _count(connection, entry._replace(newer=count), batch)
+    mine = None if batch.ends else owner.number
+    told = batch.reason[:_LONGEST]
+    connection.execute(_MOVE, (last.at, last.seq, count, batch.outcome, told, mine, entry.no))
+    return Entry(entry.no, mine, batch.outcome)
 
 
 def write_all(
@@ -231,20 +232,31 @@ def write_all(
         sqlite3.IntegrityError: one of several batches is in the journal already.
     """
     entries: dict[str, Entry] = {}
-    more: list[tuple[Entry, Batch]] = []
+    held: list[tuple[int, Batch]] = []
+    latest: dict[str, Batch] = {}
     for batch in batches:
         entry = entries.get(batch.run) or known.get(batch.run)
-        if len(batches) == 1 or entry is None or batch.begins is not None or batch.outcome is not None:
-            mine = batch.run in claimed
-            entries[batch.run] = write(connection, owner, batch, entry, claimed=mine, redacted=redacted)
-        else:
-            more.append((entry, batch))
-    if more:
-        rows = chain.from_iterable(ids(entry.no, batch.rows) for entry, batch in more)
-        connection.executemany(_INSERT, rows)
-        lasts = ((batch.rows[-1], len(batch.rows), entry) for entry, batch in more)
-        connection.executemany(_GO_ON, [(last.at, last.seq, count, entry.no) for last, count, entry in lasts])
+        if len(batches) > 1 and entry is not None and batch.begins is None and batch.outcome is None:
+            held.append((entry.no, batch))
+            latest[batch.run] = batch
+            entries[batch.run] = entry._replace(newer=entry.newer + len(batch.rows))
+            continue
+        mine = batch.run in claimed
+        entries[batch.run] = write(connection, owner, batch, entry, claimed=mine, redacted=redacted)
+    if held:
+        connection.executemany(_INSERT, chain.from_iterable(ids(no, batch.rows) for no, batch in held))
+    for run, batch in latest.items():
+        entries[run] = _count(connection, entries[run], batch)
     return entries
+
+
+def _count(connection: sqlite3.Connection, entry: Entry, batch: Batch) -> Entry:
+    """Write the row of a run that goes on, if there are too many records of which it does not know."""
+    if entry.newer < _MOST_NEWER:
+        return entry
+    last = batch.rows[-1]
+    connection.execute(_GO_ON, (last.at, last.seq, entry.newer, entry.no))
+    return entry._replace(newer=0)
 
 
 def _go_on(connection: sqlite3.Connection, owner: Owner, batch: Batch, found: Entry, *, claimed: bool) -> None:
@@ -257,8 +269,8 @@ def _go_on(connection: sqlite3.Connection, owner: Owner, batch: Batch, found: En
         _require_same(batch.run, batch.begins.snapshot, found)
     if not claimed:
         require_free(connection, owner, batch.run, found)
-    connection.execute("UPDATE run SET owner = ? WHERE no = ?", (owner.number, found.no))
-    if batch.begins is not None and batch.rows[0].seq <= found.last:
+    connection.execute(_SETTLE, (owner.number, found.no))
+    if batch.begins is not None:
         _supersede(connection, found.no, batch.rows[0].seq)
 
 
@@ -291,7 +303,7 @@ def _enter(connection: sqlite3.Connection, owner: Owner, batch: Batch, *, redact
     )
     if made.lastrowid is None:
         raise OtflowError("a row that was inserted has a number")
-    return Entry(made.lastrowid, 0, owner.number, "open")
+    return Entry(made.lastrowid, owner.number, "open")
 
 
 def _supersede(connection: sqlite3.Connection, no: int, seq: int) -> None:

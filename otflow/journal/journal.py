@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import ChainMap, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
@@ -170,7 +170,8 @@ class Journal:
                 for run in self._orphans:
                     if not self._owner.holds(run):
                         book.release(connection, self._owner, run)
-                entries = self._write(connection, [batch for waiting in todo for batch in waiting.batches])
+                batches = [batch for waiting in todo for batch in waiting.batches]
+                entries = self._write(connection, batches, self._known)
         except Exception:  # whatever it is, the others may have nothing to do with it
             if not begun or len(todo) == 1:
                 raise
@@ -186,7 +187,7 @@ class Journal:
             for waiting in todo:
                 connection.execute("SAVEPOINT one")
                 try:
-                    entries |= self._write(connection, waiting.batches)
+                    entries |= self._write(connection, waiting.batches, ChainMap(entries, self._known))
                 except Exception as error:  # its own affair
                     if not connection.in_transaction:  # SQLite has taken all of it back
                         raise
@@ -195,8 +196,10 @@ class Journal:
                 connection.execute("RELEASE one")
         self._known.update(entries)
 
-    def _write(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> dict[str, book.Entry]:
-        entries = book.write_all(connection, self._owner, batches, self._known, self._claimed, redacted=self.redacted)
+    def _write(
+        self, connection: sqlite3.Connection, batches: Sequence[Batch], known: Mapping[str, book.Entry]
+    ) -> dict[str, book.Entry]:
+        entries = book.write_all(connection, self._owner, batches, known, self._claimed, redacted=self.redacted)
         for batch in batches:
             self.inbox.take_out(connection, batch.received)
         return entries

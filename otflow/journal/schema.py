@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from otflow.journal.faults import JournalError
 
-__all__ = ["APPLICATION", "BITS", "MIGRATIONS", "VIEWS", "check_version", "migrate"]
+__all__ = ["APPLICATION", "BITS", "COUNT", "ENDED", "LAST", "MIGRATIONS", "VIEWS", "check_version", "migrate"]
 
 APPLICATION = 0x07F10001
 """Says in the head of the file that it is a journal."""
@@ -65,8 +65,23 @@ ALTER TABLE inbox ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 CREATE INDEX run_parent ON run (parent_run) WHERE parent_run != '';
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
+# Nothing moves, but `ended`, `last` and `records` of a run may tell how it stood some records ago, for to write its row
+# with each batch costs as much as the batch. Who reads them looks at the records behind `last`, of which there are few.
+_THIRD = ""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 """What leads from each version to the next one; the version of a file is how many of them it has seen."""
+
+
+_TOP = f"((run.no << {BITS}) | {2**BITS - 1})"
+_NEWEST = f"FROM record x WHERE x.id BETWEEN (run.no << {BITS}) AND {_TOP} ORDER BY x.id DESC LIMIT 1"
+ENDED = f"coalesce((SELECT x.at {_NEWEST}), run.ended)"
+"""The time of the last record of a run, beside its row of `run`."""
+LAST = f"coalesce((SELECT x.id & {2**BITS - 1} {_NEWEST}), run.last)"
+"""The number of that record, likewise."""
+COUNT = f"""(run.records + (
+    SELECT count(*) FROM record x WHERE x.id > ((run.no << {BITS}) | run.last) AND x.id <= {_TOP}))"""
+"""How many records the run has, likewise."""
 
 
 def _time(nanoseconds: str) -> str:
@@ -106,12 +121,12 @@ _STANDING = f"""
 
 VIEWS = {
     "runs": f"""
-        SELECT id, workflow, outcome, {_time("started")} AS started, {_time("ended")} AS ended,
-            (ended - started) / 1e9 AS seconds, records, reason, parent_run, session, user,
-            (SELECT pid FROM owner WHERE number = run.owner) AS owner_pid,
-            (SELECT host FROM owner WHERE number = run.owner) AS owner_host,
-            started AS started_ns, ended AS ended_ns
-        FROM run""",
+        SELECT id, workflow, outcome, {_time("started")} AS started, {_time("last_at")} AS ended,
+            (last_at - started) / 1e9 AS seconds, held AS records, reason, parent_run, session, user,
+            (SELECT pid FROM owner WHERE number = told.owner) AS owner_pid,
+            (SELECT host FROM owner WHERE number = told.owner) AS owner_host,
+            started AS started_ns, last_at AS ended_ns
+        FROM (SELECT run.*, {ENDED} AS last_at, {COUNT} AS held FROM run) told""",
     "records": f"""
         SELECT r.id AS run, {_SEQ} AS seq, {_time("x.at")} AS at, x.kind AS kind, x.data AS data
         FROM run r JOIN record {_OF_RUN}""",

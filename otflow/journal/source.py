@@ -15,6 +15,7 @@ from otflow.journal.database import open_for_reading, settle_path
 from otflow.journal.faults import JournalError
 from otflow.journal.inbox import Letter, read_letters
 from otflow.journal.rows import span_of
+from otflow.journal.schema import COUNT, ENDED
 from otflow.journal.transactions import Transactions
 from otflow.records.codec import decode, read_body
 from otflow.records.execution import Execution, RunInfo
@@ -51,10 +52,11 @@ class JournalSource:
         self._file = Transactions(self.path, busy_timeout, opened)
 
     def runs(self) -> Iterator[RunInfo]:
-        """List the runs, the earliest first; the records are not looked at."""
+        """List the runs, the earliest first; of the records only the last one of each is looked at."""
         with self._file.look() as connection:
             rows = connection.execute(
-                "SELECT id, workflow, started, ended, outcome, records, ? FROM run ORDER BY started, no", (self.path,)
+                f"SELECT id, workflow, started, {ENDED}, outcome, {COUNT}, ? FROM run ORDER BY started, no",  # noqa: S608  constants
+                (self.path,),
             ).fetchall()
         yield from map(RunInfo._make, rows)
 
@@ -67,7 +69,7 @@ class JournalSource:
         """
         with self._file.look() as connection:
             rows = connection.execute(
-                "SELECT id, workflow, started, ended, outcome, records FROM run WHERE ? IN ('', workflow) "
+                f"SELECT id, workflow, started, {ENDED}, outcome, {COUNT} FROM run WHERE ? IN ('', workflow) "  # noqa: S608  constants
                 "ORDER BY started DESC, no DESC LIMIT ?",
                 (workflow, count),
             )

@@ -37,7 +37,7 @@ from otflow.journal import (
 from otflow.records.body import Body
 from otflow.records.record import Record, RunResumed, RunStarted, StepCompleted, StepStarted
 from tests.drivers import CoreDriver
-from tests.journal.writing import Fan, Human, run, until_asked, wire
+from tests.journal.writing import Fan, Human, check_list, run, until_asked, wire
 from tests.laws.stories import tell_story
 from tests.printing import Names
 from tests.scenario import read_action
@@ -106,6 +106,7 @@ def test_records_of_any_story_come_back(seed: int, numbers: list[int]) -> None:
             if isinstance(record, RunResumed) and record.snapshot is not None:
                 journal.abandon(f"run-{SHARED.count}")  # as if its process had ended
         journal([SHARED.rename(record) for record in batch])
+        check_list(journal, f"run-{SHARED.count}")
         seen += map(SHARED.rename, batch)
     read = JournalSource(journal.path).run(f"run-{SHARED.count}")
     assert list(read.records) == seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from otflow import (
     step,
 )
 from otflow.dispatcher import Dispatcher
-from otflow.journal import Journal
+from otflow.journal import Journal, JournalSource
 from otflow.records.record import Record
 
 
@@ -94,6 +95,24 @@ async def until_asked(workflow: Workflow, **fields: object) -> str:
         if isinstance(event, Ask):
             break
     return handler.run_id
+
+
+def check_list(journal: Journal, *runs: str) -> None:
+    """See to it that lists tell of runs what is there, and look at few of their records for it."""
+    connection = sqlite3.connect(journal.path)
+    listed = {info.id: info for info in JournalSource(journal.path).runs()}
+    for run in runs:
+        no, records, last = connection.execute("SELECT no, records, last FROM run WHERE id = ?", (run,)).fetchone()
+        rows = connection.execute(
+            "SELECT id & 0xFFFFFFFF, at FROM record WHERE id BETWEEN ? AND ? ORDER BY id", (no << 32, no + 1 << 32)
+        ).fetchall()
+        assert (listed[run].records, listed[run].ended) == (len(rows), rows[-1][1])
+        view = connection.execute("SELECT records, ended_ns FROM runs WHERE id = ?", (run,)).fetchone()
+        assert view == (len(rows), rows[-1][1])
+        newer = sum(seq > last for seq, _ in rows)
+        assert newer == len(rows) - records
+        assert newer < 64
+    connection.close()
 
 
 def numbers(records: Sequence[Record]) -> list[int]:
