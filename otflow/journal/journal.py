@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 
 from otflow.errors import WorkflowConfigurationError
 from otflow.journal import book, retention
@@ -33,6 +34,10 @@ __all__ = ["Journal"]
 _log = logging.getLogger(__name__)
 _DAY = 86_400
 _ENDS_PER_PRUNE = 64
+
+
+Known: TypeAlias = Mapping[str, book.Entry]
+"""Runs that are written, by id."""
 
 
 class _Waiting:
@@ -170,8 +175,7 @@ class Journal:
                 for run in self._orphans:
                     if not self._owner.holds(run):
                         book.release(connection, self._owner, run)
-                batches = [batch for waiting in todo for batch in waiting.batches]
-                entries = self._write(connection, batches, self._known)
+                entries = self._write(connection, [batch for each in todo for batch in each.batches], self._known)
         except Exception:  # whatever it is, the others may have nothing to do with it
             if not begun or len(todo) == 1:
                 raise
@@ -196,9 +200,7 @@ class Journal:
                 connection.execute("RELEASE one")
         self._known.update(entries)
 
-    def _write(
-        self, connection: sqlite3.Connection, batches: Sequence[Batch], known: Mapping[str, book.Entry]
-    ) -> dict[str, book.Entry]:
+    def _write(self, connection: sqlite3.Connection, batches: Sequence[Batch], known: Known) -> dict[str, book.Entry]:
         entries = book.write_all(connection, self._owner, batches, known, self._claimed, redacted=self.redacted)
         for batch in batches:
             self.inbox.take_out(connection, batch.received)
