@@ -22,7 +22,7 @@ from otflow.drawing.quantities import count, format_duration, name_type, show_va
 from otflow.drawing.tree import draw_run, draw_summary
 from otflow.records.codec import encode
 from otflow.records.execution import Execution
-from otflow.records.history import Attempt, Invocation, Wait, summarize, tell_astray
+from otflow.records.history import Attempt, Invocation, Run, Wait, summarize, tell_astray
 from otflow.records.record import Record
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def describe(execution: Execution, *, records: bool = False) -> dict[str, object
         "outcome": execution.outcome,
         "started": run.started,
         "ended": run.ended,
+        "astray": run.astray,
         "complete": execution.complete,
         "reason": run.reason,
         "error": run.error,
@@ -282,9 +283,9 @@ def _show_state(screen: Screen, execution: Execution) -> None:
 
 
 def _draw_records(execution: Execution, screen: Screen) -> list[Line]:
-    start = execution.records[0].at
+    run = execution.history
     rows = [
-        (f"{record.seq}", f"+{format_duration(record.at - start)}", type(record).__name__, _tell(record))
+        (f"{record.seq}", _tell_time(run, record.at), type(record).__name__, _tell(record))
         for record in execution.records
     ]
     columns = (
@@ -294,6 +295,12 @@ def _draw_records(execution: Execution, screen: Screen) -> list[Line]:
         Column("", loose=True),
     )
     return draw_table(columns, rows, screen.width, screen.signs)
+
+
+def _tell_time(run: Run, at: int) -> str:
+    """Write when something happened: after the start of the run, or as its clock said, if that tells nothing."""
+    after = run.since_start(at)
+    return format_time(at) if after is None else f"+{format_duration(after)}"
 
 
 def _tell(record: Record) -> str:

@@ -96,7 +96,8 @@ def draw_blame(blame: Blame, *, width: int = 80, signs: Signs = UNICODE) -> list
     if not blame.writes:
         lines: list[Line] = [(Piece(f"Nothing is recorded that was written to {place}.", "title"),)]
     else:
-        start = blame.writes[0].at
+        times = [write.at for write in blame.writes]
+        start = times[0] if times == sorted(times) else None  # else the clocks of who wrote them differ
         lines = [(Piece(f"{place}: {count(len(blame.writes), 'write')}, the last one first", "title"),)]
         lines += [_draw_write(write, blame.path, start) for write in reversed(blame.writes)]
     for gap in blame.doubts:
@@ -104,14 +105,15 @@ def draw_blame(blame: Blame, *, width: int = 80, signs: Signs = UNICODE) -> list
     return [cut(line, width, signs.more) for line in lines]
 
 
-def _draw_write(write: Write, path: str, start: int) -> Line:
+def _draw_write(write: Write, path: str, start: int | None) -> Line:
     by = f"{clean(write.step) or '?'} #{write.invocation}" if write.invocation else "outside"
     who = "brought along" if write.carried else by
     again = f" attempt {write.attempt}" if write.attempt > 1 else ""
     value = show_value(write.value) if write.value is not None else "taken away"
     where = f"{clean(write.path) or 'the whole state'} = " if write.path != path and not write.carried else ""
+    after = f"+{format_duration(write.at - start)}" if start is not None else "?"
     return (
-        Piece(f"{write.seq:>6}  +{format_duration(write.at - start):<8}  ", "mark"),
+        Piece(f"{write.seq:>6}  {after:<9}  ", "mark"),
         Piece(who, "step"),
         Piece(f"{again}  ", "faint"),
         Piece(where, "place"),

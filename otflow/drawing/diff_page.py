@@ -54,7 +54,7 @@ def draw_difference_page(difference: Difference) -> str:
                 "What may differ: records are missing that would tell", difference.unproven, difference.more_unproven
             ),
             *_draw_points("What came in another order", difference.moves, difference.more_moves),
-            *_draw_timing(difference.timing),
+            *_draw_timing(difference),
             *(f'<p class="note">{_text(note)}</p>' for note in difference.notes),
         )
     )
@@ -92,7 +92,7 @@ def _side(which: str, side: Side) -> Iterator[str]:
     yield f"<td><code>{_text(side.run)}</code></td>"
     yield _cell(side.outcome)
     yield _cell(f"{side.records:,}", "number")
-    yield _cell(format_duration(side.duration) if side.duration else "?", "number")
+    yield _cell("?" if side.astray else format_duration(side.duration), "number")
 
 
 def _draw_points(title: str, points: tuple[Point, ...], more: int) -> Iterator[str]:
@@ -112,17 +112,19 @@ def _point(point: Point) -> Iterator[str]:
         yield f'<td>{f"""<code class="{side}">{_text(text)}</code>""" if text else ""}</td>'
 
 
-def _draw_timing(timing: tuple[StepTiming, ...]) -> Iterator[str]:
-    if not timing:
+def _draw_timing(difference: Difference) -> Iterator[str]:
+    if not difference.timing:
         return
     yield "<h2>Time</h2>"
     heads = ("step", "times as long", "attempts", "worked", "queued", "waited for events")
-    yield from _table(heads, map(_step, timing))
+    unknown = difference.a.astray, difference.b.astray
+    yield from _table(heads, (_step(timing, unknown) for timing in difference.timing))
 
 
-def _step(timing: StepTiming) -> Iterator[str]:
+def _step(timing: StepTiming, unknown: tuple[bool, bool]) -> Iterator[str]:
     yield _cell(timing.step or "?")
     yield _cell(f"{timing.ratio:.3g}" if timing.ratio is not None else "", "number")
     yield _cell(f"{timing.attempts[0]:,} → {count(timing.attempts[1], 'attempt')}", "number")
-    for before, after in (timing.worked, timing.queued, timing.stood):
-        yield _cell(f"{format_duration(before)} → {format_duration(after)}", "number")
+    for times in (timing.worked, timing.queued, timing.stood):
+        before, after = ("?" if lost else format_duration(time) for time, lost in zip(times, unknown, strict=True))
+        yield _cell(f"{before} → {after}", "number")

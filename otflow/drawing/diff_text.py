@@ -42,7 +42,7 @@ def draw_difference(difference: Difference, *, width: int = 80, signs: Signs = U
 
 def _head(which: str, side: Side) -> Line:
     style: Style = "good" if side.outcome == "completed" else "wait" if side.outcome in ("open", "paused") else "bad"
-    told = f"  {count(side.records, 'record')}  {format_duration(side.duration) if side.duration else '?'}"
+    told = f"  {count(side.records, 'record')}  {'?' if side.astray else format_duration(side.duration)}"
     return (
         Piece(f"{which}  ", "faint"),
         Piece(clean(side.workflow) or "?", "title"),

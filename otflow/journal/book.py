@@ -20,7 +20,7 @@ from otflow.errors import OtflowError
 from otflow.journal.faults import JournalError, RunNotFoundError, RunOwnedError
 from otflow.journal.owners import Owner
 from otflow.journal.rows import Batch, ids, span_of
-from otflow.journal.schema import COUNT, LAST
+from otflow.journal.schema import COUNT, LAST, RECOUNT
 from otflow.journal.transactions import Transactions
 from otflow.records.body import Body
 from otflow.records.identity import Whereabouts
@@ -29,9 +29,9 @@ from otflow.records.record import RunStarted
 __all__ = ["Entry", "claim", "find_id", "find_run", "release", "require_free", "sign", "write", "write_all"]
 
 _INSERT = "INSERT INTO record (id, at, kind, data, precise) VALUES (?, ?, ?, ?, ?)"
-_SETTLE = f"UPDATE run SET owner = ?, last = {LAST}, records = {COUNT} WHERE no = ?"  # noqa: S608  constants
-_GO_ON = "UPDATE run SET ended = ?, last = ?, records = records + ? WHERE no = ?"
-_MOVE = "UPDATE run SET ended = ?, last = ?, records = records + ?, outcome = ?, reason = ?, owner = ? WHERE no = ?"
+_SETTLE = f"UPDATE run SET owner = ?, last = {LAST}, records = {RECOUNT} WHERE no = ?"  # noqa: S608  constants
+_GO_ON = f"UPDATE run SET records = {COUNT}, ended = ?, last = ? WHERE no = ?"  # noqa: S608  a constant
+_MOVE = f"UPDATE run SET records = {COUNT}, ended = ?, last = ?, outcome = ?, reason = ?, owner = ? WHERE no = ?"  # noqa: S608  a constant
 _MOST_NEWER = 64  # records of which the row of a run does not know
 _LONGEST = 500  # characters of a reason
 _SHOWN = 5  # ids that a message names
@@ -40,7 +40,7 @@ _ENDED = frozenset({"completed", "failed"})
 
 
 class Entry(NamedTuple):
-    """A run in the table; and how many records this process has written of which its row there does not know."""
+    """A run in the table; and how many records were written since its row there was."""
 
     no: int
     owner: int | None
@@ -196,12 +196,12 @@ def write(
             f"Record {batch.rows[0].seq} of run {batch.run} is in the journal already, and nothing is written twice. "
             "Is the journal attached twice, or is the run gone on with from old data? Give it an id of its own."
         ) from error
-    last, count = batch.rows[-1], entry.newer + len(batch.rows)
     if batch.outcome is None:
-        return _count(connection, entry._replace(newer=count), batch)
+        return _count(connection, entry._replace(newer=entry.newer + len(batch.rows)), batch)
+    last = batch.rows[-1]
     mine = None if batch.ends else owner.number
     told = batch.reason[:_LONGEST]
-    connection.execute(_MOVE, (last.at, last.seq, count, batch.outcome, told, mine, entry.no))
+    connection.execute(_MOVE, (last.at, last.seq, batch.outcome, told, mine, entry.no))
     return Entry(entry.no, mine, batch.outcome)
 
 
@@ -241,13 +241,20 @@ def write_all(
             latest[batch.run] = batch
             entries[batch.run] = entry._replace(newer=entry.newer + len(batch.rows))
             continue
+        if batch.run in latest:  # its row is written, and what is held counts
+            _insert(connection, held)
         mine = batch.run in claimed
         entries[batch.run] = write(connection, owner, batch, entry, claimed=mine, redacted=redacted)
-    if held:
-        connection.executemany(_INSERT, chain.from_iterable(ids(no, batch.rows) for no, batch in held))
+    _insert(connection, held)
     for run, batch in latest.items():
         entries[run] = _count(connection, entries[run], batch)
     return entries
+
+
+def _insert(connection: sqlite3.Connection, held: list[tuple[int, Batch]]) -> None:
+    if held:
+        connection.executemany(_INSERT, chain.from_iterable(ids(no, batch.rows) for no, batch in held))
+        held.clear()
 
 
 def _count(connection: sqlite3.Connection, entry: Entry, batch: Batch) -> Entry:
@@ -255,7 +262,7 @@ def _count(connection: sqlite3.Connection, entry: Entry, batch: Batch) -> Entry:
     if entry.newer < _MOST_NEWER:
         return entry
     last = batch.rows[-1]
-    connection.execute(_GO_ON, (last.at, last.seq, entry.newer, entry.no))
+    connection.execute(_GO_ON, (last.at, last.seq, entry.no))
     return entry._replace(newer=0)
 
 
@@ -269,9 +276,9 @@ def _go_on(connection: sqlite3.Connection, owner: Owner, batch: Batch, found: En
         _require_same(batch.run, batch.begins.snapshot, found)
     if not claimed:
         require_free(connection, owner, batch.run, found)
-    connection.execute(_SETTLE, (owner.number, found.no))
     if batch.begins is not None:
         _supersede(connection, found.no, batch.rows[0].seq)
+    connection.execute(_SETTLE, (owner.number, found.no))
 
 
 def _require_same(run: str, snapshot: Body, found: Entry) -> None:
@@ -310,13 +317,12 @@ def _supersede(connection: sqlite3.Connection, no: int, seq: int) -> None:
     """Put the records aside behind the point from which a run goes on with saved data; none is lost."""
     first, last = span_of(no)
     place = (first + seq, last)
-    moved = connection.execute(
+    connection.execute(
         f"INSERT INTO superseded (run, by_seq, at, kind, data, precise) SELECT {no}, {seq}, at, kind, data, precise "  # noqa: S608  numbers
         "FROM record WHERE id BETWEEN ? AND ? ORDER BY id",
         place,
-    ).rowcount
+    )
     connection.execute("DELETE FROM record WHERE id BETWEEN ? AND ?", place)
-    connection.execute("UPDATE run SET records = records - ? WHERE no = ?", (moved, no))
 
 
 def find_id(connection: sqlite3.Connection, id: str) -> str:

@@ -275,6 +275,7 @@ class Journal:
             book.sign(self._file, self._owner)
             with self._file.begin() as connection:
                 book.claim(connection, self._owner, run)
+            self._known.pop(run, None)  # another journal may have written it since
             self._claimed.add(run)
             self._owner.hold(run)
 

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 
 from otflow.journal.faults import JournalError
 
-__all__ = ["APPLICATION", "BITS", "COUNT", "ENDED", "LAST", "MIGRATIONS", "VIEWS", "check_version", "migrate"]
+__all__ = [
+    "APPLICATION",
+    "BITS",
+    "COUNT",
+    "ENDED",
+    "LAST",
+    "MIGRATIONS",
+    "RECOUNT",
+    "VIEWS",
+    "check_version",
+    "migrate",
+]
 
 APPLICATION = 0x07F10001
 """Says in the head of the file that it is a journal."""
@@ -77,11 +88,13 @@ _TOP = f"((run.no << {BITS}) | {2**BITS - 1})"
 _NEWEST = f"FROM record x WHERE x.id BETWEEN (run.no << {BITS}) AND {_TOP} ORDER BY x.id DESC LIMIT 1"
 ENDED = f"coalesce((SELECT x.at {_NEWEST}), run.ended)"
 """The time of the last record of a run, beside its row of `run`."""
-LAST = f"coalesce((SELECT x.id & {2**BITS - 1} {_NEWEST}), run.last)"
-"""The number of that record, likewise."""
+LAST = f"coalesce((SELECT x.id & {2**BITS - 1} {_NEWEST}), 0)"
+"""The number of that record, likewise; 0 if there is none."""
 COUNT = f"""(run.records + (
     SELECT count(*) FROM record x WHERE x.id > ((run.no << {BITS}) | run.last) AND x.id <= {_TOP}))"""
-"""How many records the run has, likewise."""
+"""How many records the run has, likewise: few are counted."""
+RECOUNT = f"(SELECT count(*) FROM record x WHERE x.id BETWEEN (run.no << {BITS}) AND {_TOP})"
+"""The same, whatever its row says: all are counted."""
 
 
 def _time(nanoseconds: str) -> str:

@@ -52,7 +52,7 @@ class JournalSource:
         self._file = Transactions(self.path, busy_timeout, opened)
 
     def runs(self) -> Iterator[RunInfo]:
-        """List the runs, the earliest first; of the records only the last one of each is looked at."""
+        """List the runs, the earliest first; few records of each are looked at."""
         with self._file.look() as connection:
             rows = connection.execute(
                 f"SELECT id, workflow, started, {ENDED}, outcome, {COUNT}, ? FROM run ORDER BY started, no",  # noqa: S608  constants

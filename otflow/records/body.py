@@ -159,14 +159,13 @@ def _have_same_truths(one: object, other: object) -> bool:
     """Tell whether values that Python takes for equal have true and false at the same places: to it, 1 is True."""
     pairs = [(one, other)]
     while pairs:
-        match pairs.pop():
-            case (dict() as left, dict() as right):
-                pairs += [(value, right[key]) for key, value in left.items()]
-            case (list() as left, list() as right):
-                pairs += zip(left, right, strict=True)
-            case (left, right):
-                if isinstance(left, bool) is not isinstance(right, bool):
-                    return False
+        left, right = pairs.pop()
+        if isinstance(left, dict) and isinstance(right, dict):
+            pairs += [(value, right[key]) for key, value in left.items()]
+        elif isinstance(left, list) and isinstance(right, list):
+            pairs += zip(left, right, strict=True)
+        elif isinstance(left, bool) is not isinstance(right, bool):
+            return False
     return True
 
 

@@ -17,7 +17,7 @@ import msgspec
 from otflow.records.body import Body
 from otflow.records.execution import Execution
 from otflow.records.folding import brought_by
-from otflow.records.history import Run
+from otflow.records.history import Run, tell_astray
 from otflow.records.matching import Matching, match
 from otflow.records.ordering import find_moves
 from otflow.records.parting import find_points
@@ -33,13 +33,14 @@ Verdict: TypeAlias = Literal["same", "order", "different", "unknown"]
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two runs; `duration` is in nanoseconds, 0 if its times cannot tell."""
+    """One of the two runs; `duration` is in nanoseconds, 0 if its times cannot tell, and then it is `astray`."""
 
     run: str
     workflow: str
     outcome: str
     records: int
     duration: int
+    astray: bool = False
 
 
 class StepTiming(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +137,13 @@ def diff(a: Given, b: Given, *, limit: int = 100, ignore: Collection[str] = ()) 
         more_moves=max(0, len(moves) - limit),
         ratio=ratio,
         timing=_time(left, right),
-        notes=(*_tell_gaps(one, "first"), *_tell_gaps(other, "second"), *_tell_unknown(site)),
+        notes=(
+            *_tell_gaps(one, "first"),
+            *_tell_gaps(other, "second"),
+            *_tell_astray(left, "first"),
+            *_tell_astray(right, "second"),
+            *_tell_unknown(site),
+        ),
     )
 
 
@@ -158,6 +165,7 @@ def _describe(execution: Execution) -> Side:
         outcome=run.outcome,
         records=len(execution.records),
         duration=run.duration,
+        astray=bool(run.astray),
     )
 
 
@@ -235,6 +243,11 @@ def _tell_unknown(site: Site) -> Iterator[str]:
     if site.vague:
         things = "1 thing" if site.vague == 1 else f"{site.vague:,} things"
         yield f"{things} could not be compared, because records are missing that tell what belongs together."
+
+
+def _tell_astray(run: Run, which: str) -> Iterator[str]:
+    if run.astray:
+        yield f"It is not known how long the {which} run took. {tell_astray(run)}"
 
 
 def _time(a: Run, b: Run) -> tuple[StepTiming, ...]:

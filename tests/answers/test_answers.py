@@ -342,8 +342,12 @@ def test_advice_invents_no_delay():
     assert advice.attempts == ((3, 2),)
     [unknown] = advise([without(tries, second, third)])
     assert (unknown.policy, unknown.delays) == ("retry_policy(stop=stop_after_attempt(3))", ())
+    assert "No delay is recorded" in unknown.reason
     [torn] = advise([without(tries, second, second + 1, second + 2)])
-    assert (torn.retried, torn.attempts) == (1, ((3, 1),))
+    assert (torn.retried, torn.attempts, torn.errors[0].retried) == (1, ((3, 1),), 1)
+    [undecided] = advise([without(tries, third + 1, third + 2)])
+    assert (undecided.retried, undecided.recovered, undecided.errors[0].retried) == (0, 0, 0)
+    assert "cannot tell" in undecided.reason
 
 
 def test_advice_is_silent_where_nothing_is_known():
@@ -406,6 +410,7 @@ def test_clocks_that_differ_are_a_doubt():
     lines = [plain(line) for line in (*draw_path(path), *draw_spent(times))]
     assert lines[0] == "critical path: not known"
     assert not any("%" in line for line in lines)
+    assert not any("+" in plain(line) for line in draw_blame(blame(known, "")))
 
 
 def test_an_index_from_the_end_is_a_place():

@@ -482,8 +482,14 @@ def test_clocks_that_differ_give_no_times():
     records = shop("nut")
     back = [msgspec.structs.replace(each, at=each.at - 900_000_000) if each.seq > 9 else each for each in records]
     found = diff(records, back)
-    assert (found.verdict, found.ratio, found.b.duration) == ("same", None, 0)
+    assert (found.verdict, found.ratio, found.b.duration, found.b.astray) == ("same", None, 0, True)
     assert all(each.ratio is None for each in found.timing)
+    assert "not known how long the second run took. Record 10 tells an earlier time" in found.notes[0]
+    assert plain(draw_difference(found)[1]).endswith("  ?")
+    assert "ms → ?" in draw_difference_page(found)
+    assert "ms → 0" not in draw_difference_page(found)
+    still = diff(records[:1], records[:1])
+    assert (still.a.astray, plain(draw_difference(still)[0])[-4:]) == (False, "0 ms")
 
 
 def test_what_a_torn_run_proves_the_whole_one_does():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from otflow.cli.app import main
 from otflow.drawing.line import measure
 from otflow.journal import Journal, JournalSource
 from otflow.tagging import tagged
 from tests.cli.test_demo import ROOT, environment
+from tests.drawing.runs import trip
 from tests.pipeline.receiver import receiving
 
 SHOP = "tests.cli.shop:Shop"
@@ -246,6 +249,20 @@ def test_show(shop: Command) -> None:
     assert shop("show", "first", "--at", 0).code == 2
     records = shop("show", "first", "--records", "--json").json()["records"]
     assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+
+
+def test_clocks_that_differ_are_shown_as_they_are(otflow: Command) -> None:
+    """Of a run whose times run against its numbers each record has the time of its clock, and nothing says how long."""
+    records = trip()
+    middle = records[len(records) // 2].seq
+    Journal("odd.db")([replace(each, at=each.at + 10**12 * (each.seq < middle)) for each in records])
+    shown = otflow("show", "--from", "odd.db").out
+    assert f"Record {middle} tells an earlier time" in " ".join(shown.split())
+    assert not re.search(r"\d (ms|s|min)\b", shown)
+    listed = otflow("show", "--from", "odd.db", "--records").out
+    assert re.search(r"^ +2 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +EventReceived", listed, re.MULTILINE)
+    told = otflow("show", "--from", "odd.db", "--json").json()
+    assert (told["astray"], told["summary"]["duration"]) == (middle, 0)
 
 
 def test_secrets_are_not_shown(otflow: Command) -> None:

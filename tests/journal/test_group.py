@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otflow.journal import Journal, JournalError, JournalSource, RunOwnedError
 from otflow.records.body import Body
-from otflow.records.record import ContextWritten, Record, RunCompleted, RunPaused, RunStarted, StepStarted
+from otflow.records.record import ContextWritten, Record, RunCompleted, RunPaused, RunResumed, RunStarted, StepStarted
 from tests.journal.test_journal import SHARED
 from tests.journal.writing import check_list, elsewhere
 
@@ -63,6 +63,30 @@ def test_batches_of_several_runs_are_one_transaction(tmp_path: Path) -> None:
         "third": (1, "completed"),
     }
     assert source.run("first").state() == {"x": 4}
+
+
+def test_a_group_goes_on_with_a_run_and_takes_it_up_anew(tmp_path: Path) -> None:
+    """What a group holds of a run counts, whatever else it brings of that run."""
+    journal = Journal(tmp_path / "a.db")
+    resumed: list[Record] = [RunResumed(4, "r", 4, Body(json=b'{"run":"r"}'))]
+    assert journal.write_all([begin("r"), go_on("r"), resumed, go_on("r", 5), go_on("r", 6)]) == [None] * 5
+    check_list(journal, "r")
+
+
+def test_a_count_that_is_wrong_is_put_right(tmp_path: Path) -> None:
+    """Whoever takes a run up counts its records, whatever another journal has made of its row."""
+    journal, other = Journal(tmp_path / "a.db"), Journal(tmp_path / "a.db")
+    journal(begin("r"))
+    journal(go_on("r"))
+    journal.abandon("r")
+    other.claim("r")
+    other(go_on("r", 4))
+    check_list(other, "r")
+    other.connection.execute("UPDATE run SET records = 1, last = 4")
+    other.abandon("r")
+    journal.claim("r")
+    journal(go_on("r", 5))
+    check_list(journal, "r")
 
 
 def test_nobody_sees_a_half_of_it(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         step: the step.
         failed: how many of its invocations had a failed attempt.
-        retried: how many of these were tried again.
+        retried: how many of these were tried again, and it is known what came of it.
         recovered: how many of these succeeded in the end.
         errors: how it fared with each type of error, the most frequent first.
         attempts: after how many attempts, recorded or not, invocations recovered, with how many did.
@@ -88,7 +88,7 @@ def advise(executions: Iterable[Execution]) -> tuple[Advice, ...]:
 
 
 def _advise(step: str, failed: Sequence[Invocation]) -> Advice:
-    retried = [each for each in failed if _count_tries(each) > 1]
+    retried = [each for each in failed if _count_tries(each) > 1 and not _is_open(each)]
     recovered = [each for each in retried if each.attempts[-1].outcome == "completed"]
     errors, delays = _tally_errors(failed), _tally_delays(retried)
     helped = tuple(each.type for each in errors if each.recovered)
@@ -105,7 +105,7 @@ def _advise(step: str, failed: Sequence[Invocation]) -> Advice:
         policy=_write_policy(named, recovered) if recovered else "",
         classes=named,
         enough=len(retried) >= _ENOUGH,
-        reason=_give_reason(len(failed), len(retried), len(recovered), hopeless),
+        reason=_give_reason(len(failed), len(retried), len(recovered), hopeless) + _tell_wait(recovered),
     )
 
 
@@ -114,13 +114,18 @@ def _count_tries(invocation: Invocation) -> int:
     return max(len(invocation.attempts), *(attempt.number for attempt in invocation.attempts))
 
 
+def _is_open(invocation: Invocation) -> bool:
+    """Tell whether nobody knows what came of it: its last attempt has no end, or is not recorded."""
+    return invocation.retry is not None or invocation.attempts[-1].outcome == "open"
+
+
 def _tally_errors(failed: Iterable[Invocation]) -> tuple[ErrorTally, ...]:
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for each in failed:
-        saved = each.attempts[-1].outcome == "completed"
-        for place, attempt in enumerate(each.attempts):
+        saved, tries = each.attempts[-1].outcome == "completed", 0 if _is_open(each) else _count_tries(each)
+        for attempt in each.attempts:
             if attempt.error is not None:
-                again = place + 1 < len(each.attempts)
+                again = 0 < attempt.number < tries
                 row = counts[attempt.error.type]
                 row[:] = [row[0] + 1, row[1] + again, row[2] + (again and saved)]
     rows = [
@@ -166,6 +171,12 @@ def _write_wait(recovered: Sequence[Invocation]) -> str:
     return f"wait_fixed({usual:g})" if usual else "wait_none()"
 
 
+def _tell_wait(recovered: Sequence[Invocation]) -> str:
+    if not recovered or _delays_by_number(recovered):
+        return ""
+    return " No delay is recorded, so the policy waits as one does that is not told to."
+
+
 def _delays_by_number(invocations: Iterable[Invocation]) -> Mapping[int, list[float]]:
     found: defaultdict[int, list[float]] = defaultdict(list)
     for invocation in invocations:
@@ -183,8 +194,8 @@ def _round(seconds: float) -> float:
 def _give_reason(failed: int, retried: int, recovered: int, hopeless: Sequence[str]) -> str:
     if not retried:
         return (
-            f"{_count(failed)} failed, and none was tried again: the records cannot tell whether that would help. "
-            "Give the step a retry policy for a while, and ask again."
+            f"{_count(failed)} failed, and what comes of trying again is not recorded: the records cannot tell whether "
+            "that would help. Give the step a retry policy for a while, and ask again."
         )
     if not recovered:
         verdict = "it does not help" if retried >= _ENOUGH else "that is too few to tell, but so far it did not help"
