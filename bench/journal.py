@@ -29,6 +29,7 @@ _SHORT, _LONG = 1_000, 20_000
 _RUNS = 50
 _TURNS = 5
 _RECORD = "x" * 170
+# not in the catalogue, of which every measurement makes all environments
 _PEER = Peer("langgraph", ("durable",), ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2"))
 
 

@@ -62,6 +62,14 @@ class Launch(NamedTuple):
     checkpoint_callback: CheckpointCallback | None
 
 
+def _accompany(local: LocalRun, launch: Launch) -> None:
+    """Have a run print what it does, and its checkpoints taken, if that is wanted."""
+    if launch.verbose:
+        narrate(local.driver)
+    if launch.checkpoint_callback is not None:
+        take_checkpoints(local.crew, launch.context, launch.checkpoint_callback)
+
+
 def prepare(
     launch: Launch, make_start: Callable[[], StartEvent], on_done: Callable[[WorkflowHandler], None]
 ) -> tuple[WorkflowHandler, Callable[[], None]]:
@@ -95,10 +103,7 @@ def prepare(
     local = LocalRun(blueprint, launch.dispatcher, clock, run_id, context, settle)
     local.about = about
     context.attach(local)
-    if launch.verbose:
-        narrate(local.driver)
-    if launch.checkpoint_callback is not None:
-        take_checkpoints(local.crew, context, launch.checkpoint_callback)
+    _accompany(local, launch)
     handler.attach(local, Stepper(local) if launch.stepwise else None)
     for event in unread:
         local.stream.put(event)

@@ -74,8 +74,6 @@ def export(
     The ids of spans follow from those of their runs: what was exported before is the same trace. What looks like a
     secret is left out, as in any trace: values by the names of their fields.
     """
-    if to is None:
-        raise UsageError("say where the runs go: --to http://localhost:4318, --to runs.jsonl or --to runs.binpb.")
     if capture not in LEVELS:
         raise UsageError(f'--capture "{capture}": use full, preview or none.')
     sums = _Sums()
@@ -90,7 +88,7 @@ def export(
     _tell(to, sums, json=json)
 
 
-def _tell(to: str, sums: _Sums, *, json: bool) -> None:
+def _tell(to: str | None, sums: _Sums, *, json: bool) -> None:
     if json:
         print_json({"to": to, "runs": sums.runs, "spans": sums.spans, "rejected": sums.rejected})
     else:
@@ -114,7 +112,9 @@ class _Place(NamedTuple):
     close: Callable[..., None]
 
 
-def _open(to: str, service: str, headers: dict[str, str], timeout: float, sums: _Sums) -> _Place:
+def _open(to: str | None, service: str, headers: dict[str, str], timeout: float, sums: _Sums) -> _Place:
+    if to is None:
+        raise UsageError("say where the runs go: --to http://localhost:4318, --to runs.jsonl or --to runs.binpb.")
     scheme = to.partition("://")[0] if "://" in to else ""
     if scheme in {"http", "https"}:
         return _open_receiver(to, "http/protobuf", service, headers, timeout, sums)

@@ -96,8 +96,7 @@ def draw_blame(blame: Blame, *, width: int = 80, signs: Signs = UNICODE) -> list
     if not blame.writes:
         lines: list[Line] = [(Piece(f"Nothing is recorded that was written to {place}.", "title"),)]
     else:
-        times = [write.at for write in blame.writes]
-        start = times[0] if times == sorted(times) else None  # else the clocks of who wrote them differ
+        start = None if blame.astray else blame.writes[0].at
         lines = [(Piece(f"{place}: {count(len(blame.writes), 'write')}, the last one first", "title"),)]
         lines += [_draw_write(write, blame.path, start) for write in reversed(blame.writes)]
     for gap in blame.doubts:

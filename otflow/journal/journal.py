@@ -306,6 +306,9 @@ class Journal:
 def _refuse(todo: Sequence[_Waiting], error: BaseException, path: str) -> None:
     """Tell those who wait why nothing of theirs is written; threads are not interrupted for each other."""
     if not isinstance(error, Exception):
-        error = JournalError(f"The journal {path} was interrupted by a {type(error).__name__}.")
+        error = JournalError(
+            f"The journal {path} was interrupted by a {type(error).__name__} before this was written. Go on from what "
+            "was committed before, or start the run again."
+        )
     for waiting in todo:
         waiting.error = waiting.error or error

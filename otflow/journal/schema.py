@@ -76,8 +76,8 @@ ALTER TABLE inbox ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 CREATE INDEX run_parent ON run (parent_run) WHERE parent_run != '';
 """
 
-# Nothing moves, but `ended`, `last` and `records` of a run may tell how it stood some records ago, for to write its row
-# with each batch costs as much as the batch. Who reads them looks at the records behind `last`, of which there are few.
+# Nothing moves, but `ended`, `last` and `records` of a run may tell how it stood some records ago, for a step gets a
+# fifth dearer if each batch writes its row. Who reads them looks at the records behind `last`, of which there are few.
 _THIRD = ""
 
 MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)

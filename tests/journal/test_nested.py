@@ -625,6 +625,15 @@ def test_a_child_that_another_process_runs_is_followed(tmp_path: Path, *, attach
     assert outcomes(path) == {"Waited": ["completed"], "Child": ["completed"]}
 
 
+async def follow(path: Path, parent: type[Waited], kept: str) -> tuple[WorkflowHandler, WorkflowHandler, Following]:
+    """Resume the child, and then the parent, which follows it; give the handlers of both, and the following."""
+    dispatcher = make_dispatcher(path, attached=True)
+    Child.gate = asyncio.Event()
+    other = Child(dispatcher=dispatcher, timeout=None).resume(kept)
+    above = parent(dispatcher=dispatcher, timeout=None).resume("p")
+    return other, above, await until_followed()
+
+
 class Fickle(Waited):
     """Asks for its child twice."""
 
@@ -641,13 +650,9 @@ class Fickle(Waited):
 def test_who_follows_a_run_cannot_end_it(tmp_path: Path, how: str) -> None:
     """Cancelling ends the following only; the step may ask for the run again."""
     kept = die_in_child(path := tmp_path / "a.db", Fickle)
-    dispatcher = make_dispatcher(path, attached=True)
 
     async def main() -> object:
-        Child.gate = asyncio.Event()
-        other = Child(dispatcher=dispatcher, timeout=None).resume(kept)
-        parent = Fickle(dispatcher=dispatcher, timeout=None).resume("p")
-        first = await until_followed()
+        other, parent, first = await follow(path, Fickle, kept)
         Waited.handlers.clear()
         if how == "cancel":
             assert first.cancel()
@@ -655,6 +660,7 @@ def test_who_follows_a_run_cannot_end_it(tmp_path: Path, how: str) -> None:
             await first.cancel_run()
         assert await first.run_step() is None
         await until_followed()
+        assert Child.gate is not None
         Child.gate.set()
         return await other, (await parent)[0]
 
@@ -666,13 +672,9 @@ def test_who_follows_a_run_cannot_end_it(tmp_path: Path, how: str) -> None:
 def test_a_run_that_was_followed_is_ended_once_it_goes_on_here(tmp_path: Path) -> None:
     """From then on it is a run as others are."""
     kept = die_in_child(path := tmp_path / "a.db", Waited)
-    dispatcher = make_dispatcher(path, attached=True)
 
     async def main() -> None:
-        Child.gate = asyncio.Event()
-        other = Child(dispatcher=dispatcher, timeout=None).resume(kept)
-        parent = Waited(dispatcher=dispatcher, timeout=None).resume("p")
-        handler = await until_followed()
+        other, parent, handler = await follow(path, Waited, kept)
         await other.cancel_run()
         async with asyncio.timeout(30):
             while handler.found is None:

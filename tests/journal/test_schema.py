@@ -212,14 +212,16 @@ def test_large_journals_are_cut(tmp_path: Path) -> None:
 GROUPS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40), st.booleans()), min_size=1, max_size=4)
 
 
-@given(st.lists(GROUPS, max_size=20))
-def test_lists_look_at_few_records(groups: list[list[tuple[str, int, bool]]]) -> None:
-    """However many records runs write, alone, together or after a crash: a list counts less than 64, and is right."""
+@given(st.lists(st.tuples(GROUPS, st.booleans()), max_size=20))
+def test_lists_look_at_few_records(groups: list[tuple[list[tuple[str, int, bool]], bool]]) -> None:
+    """Alone, together, beside what is refused, after a crash: a list counts less than 64 records, and is right."""
     SHARED.count += 1
     journal = Journal(Path(SHARED.folder.name) / f"list-{SHARED.count}.db", synchronous="normal")
     last = dict[str, int]()
-    for group in groups:
-        batches = []
+    refused: list[Record] = [RunStarted(1, "there", 1, "W", "g")]
+    journal(refused)
+    for group, spoiled in groups:
+        batches: list[list[Record]] = []
         for id, size, pauses in group:
             first = last.get(id, 0) + 1
             last[id] = first + size
@@ -229,7 +231,9 @@ def test_lists_look_at_few_records(groups: list[list[tuple[str, int, bool]]]) ->
             if pauses:
                 last[id] += 1
                 batches.append([RunPaused(last[id], id, last[id], "waiting")])
-        assert journal.write_all(batches) == [None] * len(batches)
+        errors = journal.write_all([*batches, refused] if spoiled else batches)
+        assert errors[: len(batches)] == [None] * len(batches)
+        assert [type(error) for error in errors[len(batches) :]] == [JournalError] * spoiled
         check_list(journal, *last)
         if len(group) == 1:
             journal.abandon(group[0][0])  # as if its process had ended

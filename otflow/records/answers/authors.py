@@ -53,11 +53,13 @@ class Blame(msgspec.Struct, frozen=True, kw_only=True):
             end.
         writes: all writes to it, in order; the last one says who wrote what stands there now.
         doubts: missing records, or payloads that are not whole, in which there may have been more.
+        astray: whether the times of the run do not tell how long anything took.
     """
 
     path: str
     writes: tuple[Write, ...]
     doubts: tuple[Gap, ...]
+    astray: bool = False
 
     @property
     def last(self) -> Write | None:
@@ -77,7 +79,8 @@ def blame(execution: Execution, path: str = "", at: int | None = None) -> Blame:
     way, _ = locate(execution.state(end), path)
     unclear: list[Gap] = []
     writes = tuple(_find_writes(execution, way, end, unclear))
-    return Blame(path=path, writes=writes, doubts=(*execution.doubts(end, ever=True), *unclear))
+    doubts = (*execution.doubts(end, ever=True), *unclear)
+    return Blame(path=path, writes=writes, doubts=doubts, astray=bool(execution.history.astray))
 
 
 def _find_writes(execution: Execution, way: _Way, end: int, unclear: list[Gap]) -> Iterator[Write]:
