@@ -218,7 +218,7 @@ class LocalRun:
         if not id and _is_stale(self, attempt):
             return
         if get_ident() != self._thread or not state.seq:
-            self._later(self.driver.feed_soon, WriteStream(self._now(), id, key, body))
+            self._later(_take_stream, driver, id, key, body)
         elif state.ended is None:
             record = write_stream(state, self._now(), id, key, body)
             if not (driver.dispatcher.listening or driver.commits.taps) or driver.commits.commit_one(record):
@@ -233,9 +233,9 @@ class LocalRun:
         if dispatcher.listening and type(value) is not str:
             body.fix()
         if value is DELETED:
-            self._later(self.driver.feed_soon, Write(self._now(), id, path, Body(), deleted=True))
+            self._later(_take_write, self.driver, id, path, Body(), True)
         elif get_ident() != self._thread or not state.seq:
-            self._later(self.driver.feed_soon, Write(self._now(), id, path, body))
+            self._later(_take_write, self.driver, id, path, body, False)
         elif state.ended is None:
             record = write_state(state, self._now(), id, path, body)
             if dispatcher.listening or self.driver.commits.taps:
@@ -309,6 +309,15 @@ def _has_sent(state: RunState, attempt: Attempt, event: tuple[str, str, Body]) -
         return False
     attempt.sent.remove(sent)
     return True
+
+
+# What comes from other threads happens when the loop takes it: the times of a run never go back.
+def _take_stream(driver: Driver, id: int, key: str, body: Body) -> None:
+    driver.feed_soon(WriteStream(driver.now(), id, key, body))
+
+
+def _take_write(driver: Driver, id: int, path: str, body: Body, deleted: bool) -> None:
+    driver.feed_soon(Write(driver.now(), id, path, body, deleted=deleted))
 
 
 def _ask(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -23,6 +24,7 @@ from otflow import (
     WorkflowTimeoutError,
     step,
 )
+from otflow.dispatcher import Dispatcher
 from otflow.events import InternalDispatchEvent, StepState, UnhandledEvent, WorkflowIdleEvent
 from otflow.testing import ManualClock
 from tests.api.loops import turn
@@ -435,3 +437,31 @@ async def test_a_failed_attempt_ends_its_invocation():
         WorkflowFailedEvent,
     ]
     assert handler.exception()
+
+
+async def test_times_never_go_back_whichever_thread_writes():
+    """What a step in a thread wrote before the loop went on has the time at which the loop took it."""
+    written, tape = threading.Event(), []
+
+    class Both(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> One | None:
+            ctx.send_event(One())
+            await asyncio.sleep(0)
+            written.wait(30)  # the loop stands still meanwhile
+            await ctx.store.set("after", 1)
+            return None
+
+        @step
+        def work(self, ctx: Context, ev: One) -> StopEvent:
+            ctx.write_event_to_stream(One())
+            written.set()
+            return StopEvent()
+
+    dispatcher = Dispatcher()
+    dispatcher.attach(tape.extend)
+    await Both(dispatcher=dispatcher).run()
+    kinds = [type(record).__name__ for record in tape]
+    assert kinds.index("ContextWritten") < kinds.index("StreamWritten")
+    times = [record.at for record in tape]
+    assert times == sorted(times)
